@@ -1,0 +1,1 @@
+"""What to evict. Knows nothing of the simulator."""

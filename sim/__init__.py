@@ -1,0 +1,1 @@
+"""What happens, and when: instances, caches, routers, the simpy world, results."""

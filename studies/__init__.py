@@ -1,0 +1,1 @@
+"""What-if studies: comparisons, miss-ratio curves, bounds."""

@@ -1,0 +1,1 @@
+"""What arrives: traces, their formats, their prefix trees."""
