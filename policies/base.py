@@ -1,0 +1,347 @@
+"""The contract between a cache, which counts, and a policy, which chooses.
+
+A policy orders the *candidates*: cached blocks that no request uses and that have no cached
+child, so that a prefix is always trimmed from its tail. It never sees the future (unless it
+says `needs_future`), and never touches residency, pins or statistics.
+
+Three ways to write one, from short to free:
+
+- `ScorePolicy`: one number a block, the lowest leaves first;
+- `QueuePolicy`: one queue a category in order of last use, their heads' values compared;
+- `EvictionPolicy`: your own order, told of every event.
+
+The first two may say `compiled = True` if their function is plain arithmetic; the victims are
+the same either way.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import ConfigError, PolicyError
+
+
+class Block(NamedTuple):
+    """What a policy may know about a cached block: its past, never its future."""
+
+    block_id: int
+    """Which block: unique among those cached at any moment."""
+    key: int
+    """Its content: the same prefix has the same key all run long."""
+    depth: int
+    """Blocks between this one and the start of its prefix; 0 is the first."""
+    category: int
+    """Category of the request that brought it (of the last user, if the policy re-tags)."""
+    last_access: int
+    """Order number of its last use: larger is more recent."""
+    last_access_s: float
+    """Simulated time of its last use, in seconds."""
+    inserted: int
+    """Order number of the moment it was cached."""
+    inserted_s: float
+    """Simulated time of that moment, in seconds."""
+    n_hits: int
+    """Uses since it was cached."""
+    next_use: float
+    """Row of the next request that uses it, infinite if none; 0 unless `needs_future`."""
+    clock: float
+    """Highest score evicted so far, at the time of the block's last use: for ageing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """What a policy may know about the cache it orders, before a run."""
+
+    n_items: int
+    """Blocks (or runs of blocks) of all caches; ids are below it."""
+    n_caches: int
+    capacity_blocks: int
+    """Usable blocks of one cache."""
+    category_names: tuple[str, ...]
+    seed: int
+
+
+@dataclass(slots=True, kw_only=True)
+class Binding:
+    """A policy tied to the compiled machinery for one run. Addresses are of C functions."""
+
+    mode: int
+    score: int = 0
+    value: int = 0
+    event: int = 0
+    states: list[int] = field(default_factory=list)
+    n_queues: int = 1
+    params: NDArray[np.float64] = field(default_factory=lambda: np.zeros((1, 3)))
+    is_retagged: bool = False
+    needs_future: bool = False
+    fit_arguments: dict[str, Any] | None = None
+    """How a `kvsim.policies.reuse_fit.ReuseFit` follows the arrivals and rewrites `params`."""
+    errors: list[BaseException] = field(default_factory=list)
+    kept_alive: list[Any] = field(default_factory=list)
+
+    def apply(self, orders: NDArray[Any]) -> None:
+        """Write the addresses into the orders of all caches (records of `order.ORDER`)."""
+        orders["score"] = self.score
+        orders["value"] = self.value
+        orders["event"] = self.event
+        orders["is_retagged"] = self.is_retagged
+        orders["needs_future"] = self.needs_future
+        if self.states:
+            orders["state"] = self.states
+
+    def failure(self, name: str, orders: NDArray[Any]) -> PolicyError:
+        """Explain what went wrong, after a run stopped on a policy error."""
+        if self.errors:
+            error = self.errors[0]
+            return PolicyError(f"policy {name}: {type(error).__name__}: {error}")
+        bad = orders[orders["error"] != 0][0]
+        if bad["error"] == 2:
+            return PolicyError(
+                f"policy {name}: victim() returned {bad['culprit']}: it must name an idle cached"
+                " block without cached children"
+            )
+        return PolicyError(f"policy {name}: a score was not a number (NaN)")
+
+
+class Policy(ABC):
+    """An eviction policy; its parameters are the fields of the dataclass that implements it."""
+
+    needs_future: ClassVar[bool] = False
+    """Whether it may see `Block.next_use`: an offline policy, for bounds."""
+    is_uniform: ClassVar[bool] = True
+    """Whether blocks used by the same requests always get the same score (depth aside)."""
+
+    @abstractmethod
+    def bind(self, setting: Setting) -> Binding:
+        """Tie the policy to one run."""
+
+    @classmethod
+    def summary(cls) -> str:
+        """First line of the docstring."""
+        return (cls.__doc__ or cls.__name__).strip().splitlines()[0]
+
+    @classmethod
+    def with_params(cls, params: dict[str, str]) -> Policy:
+        """Build the policy from textual parameters, by the types of its fields.
+
+        Raises:
+            ConfigError: an unknown parameter or a value of the wrong type.
+        """
+        known = {f.name: f for f in dataclasses.fields(cls)} if dataclasses.is_dataclass(cls) else {}
+        values: dict[str, object] = {}
+        for name, text in params.items():
+            if name not in known:
+                allowed = ", ".join(known) or "none"
+                raise ConfigError(f"{cls.__name__}: unknown parameter {name!r} (known: {allowed})")
+            values[name] = _parse(cls.__name__, name, text, known[name].default)
+        return cls(**values)
+
+
+def _parse(owner: str, name: str, text: str, default: object) -> object:
+    kind = type(default) if default is not None else str
+    try:
+        if kind is bool:
+            return {"true": True, "false": False}[text.lower()]
+        if kind in (int, float):
+            return kind(text)
+    except (KeyError, ValueError):
+        raise ConfigError(f"{owner}: {name} must be {kind.__name__}, got {text!r}") from None
+    return text
+
+
+class ScorePolicy(Policy):
+    """A policy that is one number a block: the lowest score leaves first.
+
+    The score is asked once, when the block becomes a candidate, and may depend only on the
+    block. Equal scores: the longest unused block first, then the deeper one.
+    """
+
+    compiled: ClassVar[bool] = False
+    """Whether `score` is a static method of plain arithmetic, to be compiled."""
+
+    @abstractmethod
+    def score(self, block: Block) -> float:
+        """Worth of keeping `block`."""
+
+    def bind(self, setting: Setting) -> Binding:
+        from .order import N_FEATURES, SCORED
+
+        binding = Binding(mode=SCORED, needs_future=self.needs_future)
+        if self.compiled:
+            binding.score = _compiled_score(type(self))
+        else:
+            binding.score = _callback(self._score_of, 1, N_FEATURES - 1, binding)
+        return binding
+
+    def _score_of(self, *features: Any) -> float:
+        return float(self.score(Block(*features)))
+
+
+class QueuePolicy(Policy):
+    """A policy of one queue a category: the queue whose head has the lowest value gives it up.
+
+    A queue is in order of last use. Equal values: the deeper head first, then the longer unused.
+    """
+
+    compiled: ClassVar[bool] = False
+
+    @abstractmethod
+    def value(self, category: int, age_s: float, a: float, b: float, c: float) -> float:
+        """Worth of keeping a block of `category` last used `age_s` ago; a, b, c: see `params`."""
+
+    def params(self, setting: Setting) -> NDArray[np.float64]:
+        """(n_categories, 3): the numbers that `value` gets for each category."""
+        return np.zeros((len(setting.category_names), 3))
+
+    def bind(self, setting: Setting) -> Binding:
+        from .order import QUEUED
+
+        binding = Binding(mode=QUEUED, n_queues=len(setting.category_names))
+        binding.params = np.ascontiguousarray(self.params(setting), np.float64)
+        if self.compiled:
+            binding.value = _compiled_value(type(self))
+        else:
+            binding.value = _callback(self.value, 1, 4, binding)
+        return binding
+
+
+class EvictionPolicy(Policy):
+    """A policy with its own order, written in plain Python.
+
+    One object may order several caches at once (one an instance): `on_...` and `victim` are
+    then called on a copy of their own, made by `fresh`.
+    """
+
+    is_uniform = False
+
+    def on_insert(self, block: Block) -> None:
+        """`block` was cached."""
+
+    def on_hit(self, block: Block) -> None:
+        """A request reused `block`."""
+
+    def on_evict(self, block: Block) -> None:
+        """`block` left the cache, by this policy's choice."""
+
+    @abstractmethod
+    def add(self, block: Block) -> None:
+        """`block` became a candidate."""
+
+    @abstractmethod
+    def remove(self, block: Block) -> None:
+        """`block` is no candidate any more: used again, given a cached child, or evicted."""
+
+    @abstractmethod
+    def victim(self) -> int:
+        """Name the candidate to evict, by its `block_id`. The cache calls `remove` itself."""
+
+    def fresh(self, setting: Setting) -> EvictionPolicy:
+        """Make the copy that orders one cache; the default copies the dataclass fields."""
+        if dataclasses.is_dataclass(self):
+            return dataclasses.replace(self)
+        return type(self)()
+
+    def bind(self, setting: Setting) -> Binding:
+        from .order import HOOKED, N_FEATURES
+
+        binding = Binding(mode=HOOKED, needs_future=self.needs_future)
+        copies = [self.fresh(setting) for _ in range(setting.n_caches)]
+        handlers = [
+            (p.add, p.remove, p.victim, p.on_insert, p.on_hit, p.on_evict) for p in copies
+        ]
+
+        def on_event(event: int, cache: int, block_id: int, *features: Any) -> float:
+            if event == 2:
+                return float(handlers[cache][2]())
+            handlers[cache][event](Block(block_id, *features))
+            return 0.0
+
+        binding.states = list(range(setting.n_caches))
+        binding.event = _callback(on_event, 3, N_FEATURES - 1, binding)
+        return binding
+
+
+class CompiledPolicy(Policy):
+    """A policy with its own order, compiled: one C function and one state array a cache."""
+
+    is_uniform = False
+
+    @abstractmethod
+    def event_address(self) -> int:
+        """Address of `double event(int64 event, int64 state, int64 block_id, double * 10)`."""
+
+    @abstractmethod
+    def new_state(self, setting: Setting, cache: int) -> NDArray[np.int64]:
+        """State array of one cache, whose address the event function gets."""
+
+    def bind(self, setting: Setting) -> Binding:
+        from .order import HOOKED
+
+        binding = Binding(mode=HOOKED, event=self.event_address(), needs_future=self.needs_future)
+        states = [self.new_state(setting, cache) for cache in range(setting.n_caches)]
+        binding.states = [state.ctypes.data for state in states]
+        binding.kept_alive.append(states)
+        return binding
+
+
+def _callback(
+    function: Callable[..., float], n_ints: int, n_floats: int, binding: Binding
+) -> int:
+    """Make a Python function callable from compiled code; an exception becomes NaN, and is kept."""
+
+    def guarded(*args: Any) -> float:
+        try:
+            return function(*args)
+        except BaseException as error:
+            binding.errors.append(error)
+            return float("nan")
+
+    kind = ctypes.CFUNCTYPE(
+        ctypes.c_double, *[ctypes.c_int64] * n_ints, *[ctypes.c_double] * n_floats
+    )
+    pointer = kind(guarded)
+    binding.kept_alive.append(pointer)
+    return ctypes.cast(pointer, ctypes.c_void_p).value or 0
+
+
+_COMPILED: dict[type, Any] = {}
+"""Compiled functions by policy class: compiling twice gives the same function."""
+
+
+def _compiled_score(policy: type[ScorePolicy]) -> int:
+    if policy not in _COMPILED:
+        from numba import cfunc, njit, types
+
+        from .order import N_FEATURES
+
+        score = njit(policy.score)
+        make = Block
+        signature = types.float64(types.int64, *[types.float64] * (N_FEATURES - 1))
+
+        def call(i, a, b, c, d, e, f, g, h, j, k):  # type: ignore[no-untyped-def]  # noqa: ANN
+            return score(make(i, a, b, c, d, e, f, g, h, j, k))
+
+        _COMPILED[policy] = cfunc(signature)(call)
+    return int(_COMPILED[policy].address)
+
+
+def _compiled_value(policy: type[QueuePolicy]) -> int:
+    if policy not in _COMPILED:
+        from numba import cfunc, njit, types
+
+        value = njit(policy.value)
+        signature = types.float64(types.int64, *[types.float64] * 4)
+
+        def call(category, age_s, a, b, c):  # type: ignore[no-untyped-def]  # noqa: ANN
+            return value(category, age_s, a, b, c)
+
+        _COMPILED[policy] = cfunc(signature)(call)
+    return int(_COMPILED[policy].address)

@@ -1,0 +1,211 @@
+"""Exact LRU hits on a prefix tree, at one capacity or at all. Knows no clock and no engine.
+
+One definition holds for every function here and in `optimum`. Requests come one at a time, in
+file order. A request looks up its whole path; what it hits is the leading part that is cached.
+Then all its blocks are placed and pinned, and the excess over the capacity is evicted, of
+equally old blocks the deepest first. A request with more blocks than the capacity can never be
+placed: it is refused, hits nothing and changes nothing, but its blocks count as missed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from .. import ConfigError
+from ..traces.prefix_tree import PrefixTree
+from .runs import find_runs
+
+_PARENT, _BLOCKS, _DEPTH, _CACHED, _KIDS, _LAST = 0, 1, 2, 3, 4, 5
+_ROW = 8
+"""A segment's state is one row of 32 bytes, so that a request touches one cache line."""
+
+
+def checked_capacity(capacity: int) -> int:
+    """Return `capacity`, or raise.
+
+    Raises:
+        ConfigError: it is not a whole number of blocks, at least 1.
+    """
+    if isinstance(capacity, bool) or not isinstance(capacity, int | np.integer) or capacity < 1:
+        raise ConfigError(
+            f"capacity must be a whole number of blocks, at least 1, got {capacity!r}"
+        )
+    return int(capacity)
+
+
+def hit_ratio(hit_blocks: NDArray[np.integer] | int, tree: PrefixTree) -> float:
+    """Share of all blocks on all paths that were hit; 0 if there are none."""
+    n_blocks = int(tree.path_blocks.sum())
+    return int(np.sum(hit_blocks, dtype=np.int64)) / n_blocks if n_blocks else 0.0
+
+
+def lru_replay(tree: PrefixTree, capacity: int) -> NDArray[np.int32]:
+    """Blocks hit by each request, (n_requests,), evicting the least recently used block.
+
+    Equal, block for block, to the free queue of an engine that frees a request's blocks in
+    reverse order, in O(1 + segments missed + segments evicted) a request.
+
+    Raises:
+        ConfigError: the capacity is not a whole number of blocks, at least 1.
+    """
+    n_free = min(checked_capacity(capacity), max(tree.n_keys, 1))
+    return _lru_replay(tree.parent, tree.n_blocks, tree.depth, tree.end, n_free)
+
+
+@njit(cache=True)
+def _lru_replay(
+    parent: NDArray[np.int32],
+    n_blocks: NDArray[np.int32],
+    depth: NDArray[np.int32],
+    end: NDArray[np.int32],
+    capacity: int,
+) -> NDArray[np.int32]:
+    """Replay on segments: `end` itself, read a second time, is the eviction queue.
+
+    Its entry f is stale if the segment was an end again later, and must wait if segments below
+    are cached (they are newer, or it would have none). Else its segment is trimmed from the
+    tail; when it is gone and was its parent's last cached child, then the parent's newest use
+    is the child's, so the parent follows at once, unless it was an end after f.
+    """
+    rows = np.zeros((len(parent), _ROW), np.int32)
+    for s in range(len(parent)):
+        rows[s, _PARENT] = parent[s]
+        rows[s, _BLOCKS] = n_blocks[s]
+        rows[s, _DEPTH] = depth[s]
+        rows[s, _LAST] = -1
+    hits = np.zeros(len(end), np.int32)
+    n_free = capacity
+    front = -1
+    victim = np.int32(-1)
+    for t in range(len(end)):
+        s = end[t]
+        if s < 0:
+            continue
+        n_path = rows[s, _DEPTH] + rows[s, _BLOCKS]
+        if n_path > capacity:
+            continue
+        rows[s, _LAST] = t
+        n_missing = 0
+        while True:
+            n_cached = rows[s, _CACHED]
+            n_missing += rows[s, _BLOCKS] - n_cached
+            rows[s, _CACHED] = rows[s, _BLOCKS]
+            s = rows[s, _PARENT]
+            if n_cached > 0 or s < 0:
+                break
+            rows[s, _KIDS] += 1
+        hits[t] = n_path - n_missing
+        n_free -= n_missing
+        while n_free < 0:
+            if victim < 0 or rows[victim, _KIDS] > 0 or rows[victim, _LAST] > front:
+                front += 1
+                victim = end[front]
+                if victim >= 0 and rows[victim, _LAST] != front:
+                    victim = np.int32(-1)
+                continue
+            n_cached = rows[victim, _CACHED]
+            if n_cached + n_free > 0:
+                rows[victim, _CACHED] = n_cached + n_free
+                n_free = 0
+            else:
+                rows[victim, _CACHED] = 0
+                n_free += n_cached
+                victim = rows[victim, _PARENT]
+                if victim >= 0:
+                    rows[victim, _KIDS] -= 1
+    return hits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LruCurve:
+    """LRU hits as a function of the capacity: exact, and linear between its breakpoints."""
+
+    tree: PrefixTree
+    longest: int
+    """Blocks of the longest path: from here on every request can be placed."""
+    capacity: NDArray[np.int64]
+    """(n_points,): where the slope changes, increasing; meaningful from `longest` on."""
+    hits: NDArray[np.int64]
+    """(n_points,): blocks hit in the whole trace at each capacity."""
+
+    def hits_at(self, capacities: Sequence[int] | NDArray[np.integer]) -> NDArray[np.int64]:
+        """Blocks hit in the whole trace at each capacity.
+
+        Below `longest` the cache refuses other requests at every capacity, LRU is no longer a
+        stack algorithm, and each value costs one replay.
+        """
+        n_keys = max(self.tree.n_keys, 1)
+        wanted = np.array([min(checked_capacity(c), n_keys) for c in capacities], np.int64)
+        at = np.clip(wanted, self.capacity[0], self.capacity[-1])
+        left = np.searchsorted(self.capacity, at, side="right") - 1
+        right = np.minimum(left + 1, len(self.capacity) - 1)
+        width = np.maximum(self.capacity[right] - self.capacity[left], 1)
+        slope = (self.hits[right] - self.hits[left]) // width
+        hits: NDArray[np.int64] = self.hits[left] + slope * (at - self.capacity[left])
+        for i in np.flatnonzero(wanted < self.longest):
+            hits[i] = lru_replay(self.tree, int(wanted[i])).sum(dtype=np.int64)
+        return hits
+
+
+def lru_curve(tree: PrefixTree) -> LruCurve:
+    """LRU hits at all capacities in one pass over the requests.
+
+    A block is hit iff fewer than `capacity` distinct blocks are at least as recent (Mattson et
+    al., IBM Systems Journal 1970). The blocks last used by one request are neighbours in that
+    order, so a Fenwick tree over requests takes the place of Olken's tree over accesses, and
+    each run of a path adds one ramp to the curve. All lookups of a request see the order
+    before it.
+    """
+    longest = int(tree.path_blocks.max(initial=0))
+    runs = find_runs(tree, longest)
+    start = _newer_blocks(runs.offsets, runs.last_use, runs.n_blocks, runs.path_blocks)
+    # a run is a ramp from `start` to `start + n_blocks`: sort both ends, sum up the slopes
+    turns = np.concatenate((start << 1, (start + runs.n_blocks << 1) | 1, np.zeros(1, np.int64)))
+    turns.sort()
+    slope = np.cumsum(1 - 2 * (turns & 1)) - 1  # the last turn added is no ramp: 0 is a point
+    at = turns >> 1
+    hits = np.concatenate((np.zeros(1, np.int64), np.cumsum(slope[:-1] * np.diff(at))))
+    is_last = np.concatenate((at[1:] != at[:-1], np.ones(1, np.bool_)))
+    return LruCurve(tree=tree, longest=longest, capacity=at[is_last], hits=hits[is_last])
+
+
+@njit(cache=True)
+def _newer_blocks(
+    offsets: NDArray[np.int64],
+    last_use: NDArray[np.int32],
+    n_blocks: NDArray[np.int32],
+    path_blocks: NDArray[np.int64],
+) -> NDArray[np.int64]:
+    """Count, for every run, the distinct blocks used later than it: (n_runs,).
+
+    A Fenwick tree holds the blocks last used by each request. Runs are deepest and so oldest
+    first: taking one out leaves the counts of the request's other runs as they were.
+    """
+    n_requests = len(path_blocks)
+    fenwick = np.zeros(n_requests + 1, np.int64)
+    newer = np.empty(len(last_use), np.int64)
+    n_seen = 0
+    for t in range(n_requests):
+        for k in range(offsets[t], offsets[t + 1]):
+            i = last_use[k] + 1
+            not_newer = 0
+            j = i
+            while j > 0:
+                not_newer += fenwick[j]
+                j &= j - 1
+            newer[k] = n_seen - not_newer
+            n_seen -= n_blocks[k]
+            while i <= n_requests:
+                fenwick[i] -= n_blocks[k]
+                i += i & -i
+        n_seen += path_blocks[t]
+        i = t + 1
+        while i <= n_requests and path_blocks[t] > 0:
+            fenwick[i] += path_blocks[t]
+            i += i & -i
+    return newer

@@ -1,0 +1,229 @@
+"""Block ids of a trace compiled to a path-compressed prefix tree. Knows no cache and no clock.
+
+A node ("segment") is a run of blocks touched by exactly the same requests; a request is the
+segment where its path ends. Blocks have dense keys: a key names a block together with
+everything before it, segment i holds keys `first_key[i] .. first_key[i] + n_blocks[i] - 1`,
+shallow to deep, and a parent always has a smaller segment number than its children.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from .. import TraceError
+from .schema import Trace
+
+_DENSE_SLACK = 8
+"""Ids are used as table indices when the largest is below this many times their number."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrefixTree:
+    """The static prefix tree of a trace at one engine block size."""
+
+    block_size: int
+    """Tokens a block."""
+    parent: NDArray[np.int32]
+    """(n_segments,): parent segment, -1 at the root."""
+    first_key: NDArray[np.int64]
+    """(n_segments,): key of the shallowest block of the segment."""
+    n_blocks: NDArray[np.int32]
+    """(n_segments,): blocks in the segment, at least 1."""
+    depth: NDArray[np.int32]
+    """(n_segments,): blocks above the segment's first one."""
+    end: NDArray[np.int32]
+    """(n_requests,): segment where the request's path ends, -1 for an empty path."""
+
+    @property
+    def n_keys(self) -> int:
+        """Distinct blocks in the trace."""
+        return int(self.n_blocks.sum(dtype=np.int64))
+
+    @property
+    def path_blocks(self) -> NDArray[np.int64]:
+        """(n_requests,): blocks on each request's path."""
+        if not len(self.parent):
+            return np.zeros(len(self.end), np.int64)
+        n = (self.depth.astype(np.int64) + self.n_blocks)[self.end]
+        return np.where(self.end >= 0, n, 0)
+
+    def per_block(self) -> PrefixTree:
+        """The same tree with every block a segment of its own (segment number = key)."""
+        n_keys = self.n_keys
+        last_key = self.first_key + self.n_blocks - 1
+        parent = np.arange(-1, n_keys - 1, dtype=np.int32)
+        up = self.parent
+        parent[self.first_key] = np.where(up >= 0, last_key[up], -1)
+        segment = np.repeat(np.arange(len(up)), self.n_blocks)
+        depth = self.depth[segment] + (np.arange(n_keys) - self.first_key[segment])
+        end = np.where(self.end >= 0, last_key[self.end], -1) if n_keys else self.end
+        return PrefixTree(
+            block_size=self.block_size,
+            parent=parent,
+            first_key=np.arange(n_keys, dtype=np.int64),
+            n_blocks=np.ones(n_keys, np.int32),
+            depth=depth.astype(np.int32),
+            end=end.astype(np.int32),
+        )
+
+
+def compile_tree(trace: Trace, block_size: int, *, partial_blocks: bool) -> PrefixTree:
+    """Build the prefix tree of `trace` for engine blocks of `block_size` tokens.
+
+    `partial_blocks=False` is what an engine caches: full blocks of prompt and, where the ids
+    cover them, output tokens. `partial_blocks=True` is what published hit ratios count: every
+    block of the prompt, a partial last one included.
+
+    Positions p of a request carry the content (id of p // trace block, p % trace block), so a
+    block's prefix is named by the chained id that holds its last token, and by which of that
+    id's blocks it is; this holds for any two block sizes.
+
+    Raises:
+        TraceError: the block size is not positive.
+    """
+    if block_size < 1:
+        raise TraceError(f"{trace.name}: block size must be at least 1 token, got {block_size}")
+    if partial_blocks:
+        covered = np.minimum(trace.covered_tokens, trace.input_tokens)
+        n_path = -(-covered // block_size)
+    else:
+        # the last sampled token is never computed, so it completes no block
+        covered = np.minimum(trace.covered_tokens, trace.total_tokens - 1)
+        n_path = covered // block_size
+    ids = _small_ids(trace.block_ids)
+    n_ids = int(ids.max()) + 1 if len(ids) else 0
+    per_id = -(-trace.block_size // block_size)
+    if partial_blocks and trace.block_size % block_size:
+        per_id += 1  # a partial block may end in the id before the one its full twin ends in
+    divergence, base, up, end, n_keys = _lay_out(
+        ids,
+        trace.block_offsets,
+        n_path.astype(np.int64),
+        covered.astype(np.int64),
+        trace.block_size,
+        block_size,
+        per_id,
+        np.full(n_ids * per_id, -1, np.int32),
+    )
+    return _cut_into_segments(divergence, base, up, end, n_keys, block_size)
+
+
+@njit(cache=True)
+def _lay_out(
+    ids: NDArray[np.int64],
+    offsets: NDArray[np.int64],
+    n_path: NDArray[np.int64],
+    covered: NDArray[np.int64],
+    trace_block: int,
+    block: int,
+    per_id: int,
+    key_of: NDArray[np.int32],
+) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], int]:
+    """Number blocks in order of first sight; a request's new blocks are consecutive.
+
+    Whether a block was seen before is monotone along a path, so the first new one is found by
+    binary search. Returns, per request, the depth of its first new block, that block's key,
+    the key of the last shared block (-1: none) and of its last block, and the number of keys.
+    """
+    n_requests = len(n_path)
+    divergence = np.zeros(n_requests, np.int32)
+    base = np.full(n_requests, -1, np.int64)
+    up = np.full(n_requests, -1, np.int64)
+    end = np.full(n_requests, -1, np.int64)
+    n_keys = 0
+    for r in range(n_requests):
+        n = n_path[r]
+        if n == 0:
+            continue
+        start = offsets[r]
+        seen, unseen = 0, n
+        while seen < unseen:
+            k = (seen + unseen) // 2
+            j = (min((k + 1) * block, covered[r]) - 1) // trace_block
+            if key_of[ids[start + j] * per_id + k - j * trace_block // block] >= 0:
+                seen = k + 1
+            else:
+                unseen = k
+        if seen > 0:
+            k = seen - 1
+            j = (min((k + 1) * block, covered[r]) - 1) // trace_block
+            up[r] = key_of[ids[start + j] * per_id + k - j * trace_block // block]
+        divergence[r] = seen
+        if seen < n:
+            base[r] = n_keys
+        for k in range(seen, n):
+            j = (min((k + 1) * block, covered[r]) - 1) // trace_block
+            key_of[ids[start + j] * per_id + k - j * trace_block // block] = n_keys
+            n_keys += 1
+        end[r] = up[r] if seen == n else n_keys - 1
+    return divergence, base, up, end, n_keys
+
+
+def _cut_into_segments(
+    divergence: NDArray[np.int32],
+    base: NDArray[np.int64],
+    up: NDArray[np.int64],
+    end: NDArray[np.int64],
+    n_keys: int,
+    block_size: int,
+) -> PrefixTree:
+    """Cut each request's run of new keys where a path ends or another branches off."""
+    is_owner = base >= 0
+    cuts = np.unique(np.concatenate((end[end >= 0], up[up >= 0])))  # last key of each segment
+    first_key = np.concatenate((np.zeros(1, np.int64), cuts[:-1] + 1))[: len(cuts)]
+    owner_base = base[is_owner]  # increasing: keys are numbered in request order
+    owner = np.searchsorted(owner_base, first_key, side="right") - 1
+    into_run = first_key - owner_base[owner]
+    owner_up = up[is_owner][owner]
+    parent = np.where(
+        into_run > 0,
+        np.arange(len(cuts)) - 1,
+        np.where(owner_up >= 0, np.searchsorted(cuts, owner_up), -1),
+    )
+    return PrefixTree(
+        block_size=block_size,
+        parent=parent.astype(np.int32),
+        first_key=first_key,
+        n_blocks=(cuts - first_key + 1).astype(np.int32),
+        depth=(divergence[is_owner][owner] + into_run).astype(np.int32),
+        end=np.where(end >= 0, np.searchsorted(cuts, end), -1).astype(np.int32),
+    )
+
+
+def _small_ids(ids: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return ids usable as table indices: the same array where they already are."""
+    if not len(ids):
+        return ids
+    if int(ids.min()) >= 0 and int(ids.max()) < _DENSE_SLACK * len(ids) + 1024:
+        return ids
+    return _renumber(ids)
+
+
+@njit(cache=True)
+def _renumber(ids: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Number distinct ids densely in order of first sight (open addressing, linear probing)."""
+    bits = 4
+    while (1 << bits) < 2 * len(ids):
+        bits += 1
+    mask = (1 << bits) - 1
+    slot_id = np.empty(1 << bits, np.int64)
+    slot_number = np.full(1 << bits, -1, np.int32)
+    out = np.empty(len(ids), np.int64)
+    n_distinct = 0
+    for i in range(len(ids)):
+        x = ids[i]
+        slot = (np.uint64(x) * np.uint64(0x9E3779B97F4A7C15) >> np.uint64(64 - bits)) & np.uint64(
+            mask
+        )
+        while slot_number[slot] >= 0 and slot_id[slot] != x:
+            slot = (slot + np.uint64(1)) & np.uint64(mask)
+        if slot_number[slot] < 0:
+            slot_number[slot] = n_distinct
+            slot_id[slot] = x
+            n_distinct += 1
+        out[i] = slot_number[slot]
+    return out
