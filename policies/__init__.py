@@ -1,1 +1,17 @@
-"""What to evict. Knows nothing of the simulator."""
+"""What to evict: the contracts, and every policy by name. Knows nothing of the simulator."""
+
+from __future__ import annotations
+
+from .base import Block, EvictionPolicy, Policy, QueuePolicy, ScorePolicy
+from .registry import POLICIES, find_policy, make_policy
+
+__all__ = [
+    "POLICIES",
+    "Block",
+    "EvictionPolicy",
+    "Policy",
+    "QueuePolicy",
+    "ScorePolicy",
+    "find_policy",
+    "make_policy",
+]

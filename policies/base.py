@@ -63,10 +63,17 @@ class Setting:
     n_items: int
     """Blocks (or runs of blocks) of all caches; ids are below it."""
     n_caches: int
+    n_keys: int
+    """Distinct block contents; keys are below it."""
     capacity_blocks: int
     """Usable blocks of one cache."""
     category_names: tuple[str, ...]
     seed: int
+    kept_alive: list[Any] = field(default_factory=list)
+
+    def keep(self, *arrays: NDArray[Any]) -> None:
+        """Keep arrays alive whose addresses a compiled policy holds."""
+        self.kept_alive.extend(arrays)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -288,7 +295,7 @@ class CompiledPolicy(Policy):
         binding = Binding(mode=HOOKED, event=self.event_address(), needs_future=self.needs_future)
         states = [self.new_state(setting, cache) for cache in range(setting.n_caches)]
         binding.states = [state.ctypes.data for state in states]
-        binding.kept_alive.append(states)
+        binding.kept_alive += [states, setting.kept_alive]
         return binding
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import carray, njit, types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
@@ -69,6 +69,7 @@ ORDER = np.dtype(
         ("first_root", "i8"),
         ("is_retagged", "i8"),
         ("needs_future", "i8"),
+        ("is_tied", "i8"),
         ("error", "i8"),
         ("culprit", "i8"),
         ("clock", "f8"),
@@ -79,6 +80,35 @@ ORDER = np.dtype(
 
 N_FEATURES = 11
 """Numbers that describe a block to a policy; see `kvsim.policies.base.Block` for their order."""
+
+@intrinsic
+def _as_pointer(typing_context: Any, address: Any) -> Any:
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.inttoptr(args[0], ir.IntType(8).as_pointer())
+
+    return types.voidptr(types.int64), codegen
+
+
+@njit(cache=True)
+def ints_at(address: int, n: int) -> NDArray[np.int64]:
+    """View memory at `address` as n int64: how a compiled policy reaches its state."""
+    return carray(_as_pointer(address), (n,), np.int64)
+
+
+@njit(cache=True)
+def items_at(address: int, n: int) -> NDArray[Any]:
+    """View memory at `address` as n records of ITEM."""
+    return carray(_as_pointer(address), (n,), ITEM)
+
+
+@njit(cache=True)
+def roots_at(address: int, n: int) -> NDArray[np.int32]:
+    """View memory at `address` as n int32."""
+    return carray(_as_pointer(address), (n,), np.int32)
+
+
+EVENT_SIGNATURE = types.float64(types.int64, types.int64, types.int64, *[types.float64] * 10)
+"""Signature of a compiled policy's event function: event, state address, block id, features."""
 
 Items = NDArray[Any]
 Order = Any  # a record of dtype ORDER
@@ -268,9 +298,11 @@ def victim(
 ) -> int:
     """Name the candidate to evict; changes nothing but the ageing clock. -1 after an error.
 
-    `lo` and `hi` bound the items of this cache; `params` is (n_queues, 3).
+    `lo` and `hi` bound the items of this cache; `params` is (n_queues, 3). `order.is_tied`
+    tells whether the next victim may belong elsewhere although nothing else changed.
     """
     best = -1
+    order.is_tied = 0
     if order.mode == SCORED:
         best = roots[order.first_root]
         order.clock = max(order.clock, items[best].rank)
@@ -289,7 +321,10 @@ def victim(
                 order.error = NOT_A_NUMBER
                 order.culprit = x
             is_lower = best < 0 or value < best_value
-            if best >= 0 and value == best_value:
+            if is_lower:
+                order.is_tied = 0
+            elif value == best_value:
+                order.is_tied = 1
                 if items[x].depth != items[best].depth:
                     is_lower = items[x].depth > items[best].depth
                 else:

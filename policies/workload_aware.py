@@ -33,13 +33,13 @@ class WorkloadAware(QueuePolicy):
 
     life_s: float = 5.0
     """Expected lifespan of a block, seconds; the patch has 5."""
-    refit_s: float = 120.0
+    refit_s: float = 20.0
     """Seconds between refits."""
-    window_s: float = math.inf
-    """Seconds of history a refit looks back on."""
+    window_s: float = 840.0
+    """Seconds of history a refit looks back on; inf for all of it."""
     min_gap_s: float = 0.3
     """Reuses after shorter gaps are not counted, seconds."""
-    retag: bool = True
+    retag: bool = False
     """Whether a reused block takes the category of its last user."""
     shifted: bool = False
     """Whether the shortest gap is subtracted in the fit (scipy's exponential with free location)."""

@@ -22,7 +22,8 @@ from .runs import find_runs
 
 _PARENT, _BLOCKS, _DEPTH, _CACHED, _KIDS, _LAST = 0, 1, 2, 3, 4, 5
 _ROW = 8
-"""A segment's state is one row of 32 bytes, so that a request touches one cache line."""
+STATE_BYTES_PER_SEGMENT = 4 * _ROW
+"""Memory of an LRU replay: one row a segment, so that a request touches one cache line."""
 
 
 def checked_capacity(capacity: int) -> int:
@@ -183,16 +184,16 @@ def _newer_blocks(
 ) -> NDArray[np.int64]:
     """Count, for every run, the distinct blocks used later than it: (n_runs,).
 
-    A Fenwick tree holds the blocks last used by each request. Runs are deepest and so oldest
-    first: taking one out leaves the counts of the request's other runs as they were.
+    A Fenwick tree holds the blocks last used by each request. It grows by one entry a request,
+    made from the entries it covers, so an update climbs no further than the present. Runs are
+    deepest and so oldest first: taking one out leaves the counts of the others as they were.
     """
-    n_requests = len(path_blocks)
-    fenwick = np.zeros(n_requests + 1, np.int64)
+    fenwick = np.zeros(len(path_blocks) + 1, np.int64)
     newer = np.empty(len(last_use), np.int64)
     n_seen = 0
-    for t in range(n_requests):
+    for t in range(len(path_blocks)):
         for k in range(offsets[t], offsets[t + 1]):
-            i = last_use[k] + 1
+            i = np.int64(last_use[k]) + 1
             not_newer = 0
             j = i
             while j > 0:
@@ -200,12 +201,14 @@ def _newer_blocks(
                 j &= j - 1
             newer[k] = n_seen - not_newer
             n_seen -= n_blocks[k]
-            while i <= n_requests:
+            while i <= t:
                 fenwick[i] -= n_blocks[k]
                 i += i & -i
         n_seen += path_blocks[t]
-        i = t + 1
-        while i <= n_requests and path_blocks[t] > 0:
-            fenwick[i] += path_blocks[t]
-            i += i & -i
+        covered = path_blocks[t]
+        j = t
+        while j > (t & (t + 1)):
+            covered += fenwick[j]
+            j &= j - 1
+        fenwick[t + 1] = covered
     return newer

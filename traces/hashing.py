@@ -19,7 +19,7 @@ def mixed(key: int) -> int:
     """Scatter the bits of an int64, so that neighbouring keys fall into distant slots."""
     bits = np.uint64(key) * _GOLDEN
     bits = (bits ^ (bits >> _SHIFT)) * _GOLDEN
-    return np.int64(bits >> np.uint64(16))
+    return int(np.int64(bits >> np.uint64(16)))
 
 
 @njit(cache=True)

@@ -51,6 +51,13 @@ class PrefixTree:
         n = (self.depth.astype(np.int64) + self.n_blocks)[self.end]
         return np.where(self.end >= 0, n, 0)
 
+    def uses(self, is_counted: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+        """List the counted requests that touch each segment, in file order.
+
+        Returns offsets (n_segments + 1,) and rows; segment s has `rows[offsets[s]:offsets[s + 1]]`.
+        """
+        return _list_uses(self.parent, self.end, is_counted)
+
     def per_block(self) -> PrefixTree:
         """The same tree with every block a segment of its own (segment number = key)."""
         n_keys = self.n_keys
@@ -161,6 +168,29 @@ def _lay_out(
             n_keys += 1
         end[r] = up[r] if seen == n else n_keys - 1
     return divergence, base, up, end, n_keys
+
+
+@njit(cache=True)
+def _list_uses(
+    parent: NDArray[np.int32], end: NDArray[np.int32], is_counted: NDArray[np.bool_]
+) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    offsets = np.zeros(len(parent) + 1, np.int64)
+    for r in range(len(end)):
+        segment = end[r] if is_counted[r] else -1
+        while segment >= 0:
+            offsets[segment + 1] += 1
+            segment = parent[segment]
+    for segment in range(len(parent)):
+        offsets[segment + 1] += offsets[segment]
+    rows = np.empty(offsets[-1], np.int32)
+    at = offsets[:-1].copy()
+    for r in range(len(end)):
+        segment = end[r] if is_counted[r] else -1
+        while segment >= 0:
+            rows[at[segment]] = r
+            at[segment] += 1
+            segment = parent[segment]
+    return offsets, rows
 
 
 def _cut_into_segments(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,7 +88,7 @@ class Rows:
         from .gather import gather
 
         ids, offsets = gather(self.block_ids, self.block_offsets, picked)
-        one_a_row = {
+        one_a_row: dict[str, Any] = {
             column.name: values[picked]
             for column in fields(self)
             if isinstance(values := getattr(self, column.name), np.ndarray)
@@ -102,71 +103,3 @@ def wrong(where: str, name: str, must: str, value: object) -> TraceError:
     if len(found) > 60:
         found = found[:57] + "..."
     return TraceError(f"{where}: {name} must be {must}, got {found}")
-
-
-def joined(parts: Sequence[Rows]) -> Rows:
-    """Put files one after the other as parts of one trace.
-
-    Equal block ids and category names mean the same in all parts; a session stays within its
-    part. Sessions that were inferred are left out, to be inferred anew over all parts, and so
-    are request ids, which in files of their own may clash.
-    """
-    if len(parts) == 1:
-        return parts[0]
-    first = parts[0]
-    for part in parts[1:]:
-        if part.block_size != first.block_size:
-            raise wrong(
-                str(part.paths[0]), "block_size", f"{first.block_size} as before", part.block_size
-            )
-        for column in ("covered_tokens", "session", "parent", "turn", "category", "think_s"):
-            if (getattr(part, column) is None) != (getattr(first, column) is None):
-                raise TraceError(f"{part.paths[0]}: {column} must be in every file or in none")
-    names = tuple(sorted({name for part in parts for name in part.category_names}))
-    sizes = np.array([len(part) for part in parts])
-    starts = np.cumsum(sizes) - sizes
-    n_ids = np.concatenate([np.diff(part.block_offsets) for part in parts])
-    is_inferred = Sessions.INFERRED in {part.sessions for part in parts}
-    dropped: dict[str, int] = {}
-    for part in parts:
-        for reason, n in part.dropped.items():
-            dropped[reason] = dropped.get(reason, 0) + n
-
-    def column(name: str) -> Any:
-        values = [getattr(part, name) for part in parts]
-        return None if values[0] is None else np.concatenate(values)
-
-    def moved(name: str, by: Any) -> Any:
-        if is_inferred or getattr(first, name) is None:
-            return None
-        values = [getattr(part, name) for part in parts]
-        return np.concatenate([np.where(v < 0, v, v + n) for v, n in zip(values, by, strict=True)])
-
-    return Rows(
-        paths=tuple(path for part in parts for path in part.paths),
-        starts=tuple(
-            int(start) + inner
-            for start, part in zip(starts, parts, strict=True)
-            for inner in part.starts
-        ),
-        row=np.arange(sizes.sum()),
-        line=column("line"),
-        arrival_s=column("arrival_s"),
-        input_tokens=column("input_tokens"),
-        output_tokens=column("output_tokens"),
-        block_ids=column("block_ids"),
-        block_offsets=np.concatenate([[0], np.cumsum(n_ids)]),
-        names_output=column("names_output"),
-        covered_tokens=column("covered_tokens"),
-        session=moved("session", np.cumsum([_span(part.session) for part in parts])),
-        parent=moved("parent", starts),
-        turn=None if is_inferred else column("turn"),
-        category=None
-        if first.category is None
-        else np.concatenate([_renamed(part, names) for part in parts]),
-        category_names=names,
-        think_s=column("think_s"),
-        block_size=first.block_size,
-        sessions=first.sessions,
-        dropped=dropped,
-    )

@@ -88,7 +88,9 @@ def read_traces(
 
 
 def write_trace(
-    trace: Trace, path: str | PathLike[str], format: str = "parquet"  # noqa: A002
+    trace: Trace,
+    path: str | PathLike[str],
+    format: str = "parquet",  # noqa: A002
 ) -> None:
     """Write `trace`, moved into place when complete; equal traces give equal bytes.
 

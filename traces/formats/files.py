@@ -30,7 +30,9 @@ def opened(path: Path) -> Iterator[BinaryIO]:
             stored.seek(0)
             if magic == GZIP_MAGIC:
                 with gzip.open(stored) as unpacked:
-                    yield cast("BinaryIO", io.BufferedReader(cast("io.RawIOBase", unpacked), 1 << 20))
+                    yield cast(
+                        "BinaryIO", io.BufferedReader(cast("io.RawIOBase", unpacked), 1 << 20)
+                    )
             else:
                 yield stored
     except EOFError:

@@ -1,4 +1,4 @@
-"""Mooncake-style JSON lines: one request a line, with the ids of its prefix blocks.
+"""Reads Mooncake-style JSON lines: one request a line, with the ids of its prefix blocks.
 
 `timestamp` in ms (or `arrival`, `arrival_s` in s), `input_length`, `output_length`, and
 `hash_ids` of the prompt or `full_hash_ids` of prompt and output; optionally `request_id`,
@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import json
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeAlias
 
 import numpy as np
 import orjson
@@ -20,10 +20,13 @@ from ... import TraceError
 from ..rows import LATEST_S, LONGEST_NAME, MILLISECONDS, MOST_TOKENS, NAMES, WHOLE_IDS, Rows, wrong
 from .files import opened
 
+_Row: TypeAlias = dict[str, Any]
 _BOM = b"\xef\xbb\xbf"
+_BATCH_BYTES = 1 << 20
 _REQUIRED = ("arrival_s", "input_tokens", "output_tokens", "block_ids")
 _OPTIONAL = ("request_id", "session", "turn", "category")
-_AN_INTEGER = f"an integer from 0 to {MOST_TOKENS}"
+_LOWEST = {"input_tokens": 0, "output_tokens": 0, "turn": 1}
+_IDS = "a list of integers or of strings, alike in all rows"
 
 
 def sniff(start: bytes) -> bool:
@@ -44,14 +47,15 @@ def read(paths: Sequence[Path]) -> Rows:
 
 
 class _Columns:
-    """The columns under construction, and which key of the current row fills which."""
+    """The columns under construction, filled column by column from a batch of lines at a time."""
 
     def __init__(self) -> None:
         self._paths: list[Path] = []
         self._starts: list[int] = []
         self._line = array("q")
+        self._first = 0  # entry of `_line` where the rows now being added start
         self._arrival_s = array("d")
-        self._lengths = {name: array("q") for name in ("input_tokens", "output_tokens", "turn")}
+        self._lengths = {name: array("q") for name in _LOWEST}
         self._ids = array("q")
         self._offsets = array("q", [0])
         self._names_output = array("b")
@@ -59,31 +63,31 @@ class _Columns:
         self._request_ids: list[int | str] = []
         self._codes = {"session": array("q"), "category": array("q")}
         self._numbers: dict[str, dict[Any, int]] = {"session": {}, "category": {}, "block_ids": {}}
-        self._type_of: dict[str, type] = {}
+        self._type_of: dict[str, type] = {"category": str}
         self._n_unsigned = 0
-        self._keys: Any = None
+        self._has_bool = False
         self._key: dict[str, str] = {}
 
     def read(self, path: Path) -> None:
         self._paths.append(path)
         self._starts.append(len(self._line))
+        n_lines = 0
         with opened(path) as stream:
-            for number, line in enumerate(stream, 1):
-                if line.isspace():
-                    continue
-                self._line.append(number)
-                try:
-                    row = orjson.loads(line)
-                except orjson.JSONDecodeError:
-                    row = self._lenient(line)
-                if type(row) is not dict:
-                    self._fail("line", "a JSON object", row)
-                self._add(row, line)
+            while lines := stream.readlines(_BATCH_BYTES):
+                text = b"".join(lines)  # a cheap search, to spare looking at every id's type
+                self._may_hold_bools = b"true" in text or b"false" in text
+                self._first = len(self._line)
+                for alike in _runs(self._parsed(lines, n_lines)):
+                    self._add(alike)
+                    self._first += len(alike)
+                n_lines += len(lines)
 
     def rows(self) -> Rows:
         ids = np.frombuffer(self._ids, np.int64) if self._ids else np.empty(0, np.int64)
         if self._n_unsigned and np.count_nonzero(ids < 0) > self._n_unsigned:
-            raise TraceError(f"{self._paths[0]}: hash_ids must be all signed or all unsigned 64-bit")
+            raise TraceError(
+                f"{self._paths[0]}: hash_ids must be all signed or all unsigned 64-bit"
+            )
         session, category = self._codes["session"], self._codes["category"]
         names = self._numbers["category"]
         rank = {name: code for code, name in enumerate(sorted(names))}
@@ -107,37 +111,55 @@ class _Columns:
             think_s=None if np.isnan(self._think_s).all() else np.array(self._think_s, np.float64),
         )
 
-    def _add(self, row: dict[str, Any], line: bytes) -> None:
-        if row.keys() != self._keys:
-            self._learn(row)
+    def _parsed(self, lines: list[bytes], n_before: int) -> list[_Row]:
+        """Return the rows of `lines`, which `n_before` lines precede; a blank line has none."""
+        rows: list[Any]
+        try:
+            rows = list(map(orjson.loads, lines))
+        except orjson.JSONDecodeError:
+            rows = []
+        if rows and {dict}.issuperset(map(type, rows)):
+            self._line.extend(range(n_before + 1, n_before + 1 + len(lines)))
+            return rows
+        rows = []
+        for number, line in enumerate(lines, n_before + 1):
+            if not line.isspace():
+                row = _lenient(line.removeprefix(_BOM) if number == 1 else line)
+                if not isinstance(row, dict):
+                    shown = line[:80].decode("utf-8", "replace").strip()
+                    raise wrong(f"{self._paths[-1]}:{number}", "line", "a JSON object", shown)
+                self._line.append(number)
+                rows.append(row)
+        return rows
+
+    def _add(self, rows: list[_Row]) -> None:
+        """Add rows that have the same keys."""
+        self._learn(rows[0])
         key = self._key
         name = key["arrival_s"]
-        time, per_s = row[name], 1000.0 if name == MILLISECONDS else 1.0
-        if type(time) not in (int, float) or not 0 <= time <= LATEST_S * per_s:
-            self._fail(name, f"a number from 0 to {LATEST_S * per_s:g}", time)
-        self._arrival_s.append(time / per_s)
-        for column, values in self._lengths.items():
+        per_s = 1000.0 if name == MILLISECONDS else 1.0
+        times = [row[name] for row in rows]
+        self._check(times, name, {int, float}, 0, LATEST_S * per_s)
+        self._arrival_s.extend([time / per_s for time in times])
+        for column, low in _LOWEST.items():
             if column in key:
-                value = row[key[column]]
-                if type(value) is not int or not 0 <= value <= MOST_TOKENS:
-                    self._fail(key[column], _AN_INTEGER, value)
-                values.append(value)
-        self._add_ids(key["block_ids"], row[key["block_ids"]], line)
+                values = [row[key[column]] for row in rows]
+                self._check(values, key[column], {int}, low, MOST_TOKENS)
+                self._lengths[column].fromlist(values)
+        for i, row in enumerate(rows):
+            self._add_ids(i, key["block_ids"], row[key["block_ids"]])
+        self._names_output.extend([key["block_ids"] == WHOLE_IDS] * len(rows))
         for column, codes in self._codes.items():
             if column in key:
-                value = self._named(column, row[key[column]])
-                codes.append(self._numbers[column].setdefault(value, len(self._numbers[column])))
+                numbers = self._numbers[column]
+                names = self._checked_names(rows, column)
+                codes.extend([numbers.setdefault(name, len(numbers)) for name in names])
         if "request_id" in key:
-            self._request_ids.append(self._named("request_id", row[key["request_id"]]))
-        think_s = row[key["think_s"]] if "think_s" in key else None
-        if think_s is not None and (
-            type(think_s) not in (int, float) or think_s < 0 or think_s > LATEST_S
-        ):
-            self._fail(key["think_s"], f"a number of seconds from 0 to {LATEST_S:g}", think_s)
-        self._think_s.append(np.nan if think_s is None else think_s)
+            self._request_ids += self._checked_names(rows, "request_id")
+        self._add_think_s(rows)
 
-    def _learn(self, row: dict[str, Any]) -> None:
-        """Find which of its names each column has in this row."""
+    def _learn(self, row: _Row) -> None:
+        """Find which of its names each column has in this row, and those that are like it."""
         found = {
             column: name
             for column, names in NAMES.items()
@@ -145,64 +167,71 @@ class _Columns:
         }
         for column in _REQUIRED:
             if column not in found:
-                raise self._error(NAMES[column][-1], "given", None)
+                self._fail(0, NAMES[column][-1], "given", None)
         for column in _OPTIONAL if self._key else ():
             if (column in found) != (column in self._key):
-                name, value = NAMES[column][-1], row[found[column]] if column in found else None
-                raise self._error(name, "given in every row or in none", value)
-        self._keys, self._key = row.keys(), found
+                name = found.get(column, NAMES[column][-1])
+                self._fail(0, name, "given in every row or in none", row.get(name))
+        self._key = found
 
-    def _add_ids(self, name: str, ids: Any, line: bytes) -> None:
-        if type(ids) is not list:
-            self._fail(name, "a list of integers or of strings", ids)
-        if ids:
-            kind = self._type_of.setdefault("block_ids", type(ids[0]))
-            if kind not in (int, str) or (
-                # Looking through the line for true and false is faster than through the types.
-                (kind is str or b"true" in line or b"false" in line)
-                and any(type(value) is not kind for value in ids)
-            ):
-                self._fail(name, "a list of integers or of strings, the same in all rows", ids)
-            if kind is str:
-                numbers = self._numbers["block_ids"]
-                ids = [numbers.setdefault(value, len(numbers)) for value in ids]
-            try:
-                self._ids.fromlist(ids)
-            except TypeError:
-                self._fail(name, "a list of integers or of strings, the same in all rows", ids)
-            except OverflowError:
-                signed = [i - 2**64 if i >= 2**63 else i for i in ids if type(i) is int]
-                if len(signed) < len(ids):
-                    self._fail(name, "a list of integers of at most 64 bits", ids)
-                self._n_unsigned += sum(i >= 2**63 for i in ids)
-                self._ids.fromlist(signed)
-        self._offsets.append(len(self._ids))
-        self._names_output.append(name == WHOLE_IDS)
+    def _check(
+        self, values: list[Any], name: str, kinds: set[type], low: float, high: float
+    ) -> None:
+        if kinds.issuperset(map(type, values)) and all([low <= value <= high for value in values]):
+            return
+        what = "an integer" if float not in kinds else "a number"
+        for i, value in enumerate(values):
+            if type(value) not in kinds or not low <= value <= high:
+                limit = high if float not in kinds else f"{high:g}"
+                self._fail(i, name, f"{what} from {low} to {limit}", value)
 
-    def _named(self, column: str, value: Any) -> Any:
-        """Check a name: a string, or an integer where the column may hold one."""
-        kind = str if column == "category" else self._type_of.setdefault(column, type(value))
-        if type(value) is not kind or kind not in (int, str):
-            must = "a string" if column == "category" else "all strings or all integers"
-            self._fail(self._key[column], must, value)
-        if kind is int and not -(2**63) <= value < 2**63:
-            self._fail(self._key[column], "an integer of at most 64 bits", value)
-        if kind is str and len(value) > LONGEST_NAME:
-            self._fail(self._key[column], f"at most {LONGEST_NAME} characters", value)
-        return value
+    def _add_think_s(self, rows: list[_Row]) -> None:
+        name = self._key.get("think_s", "")
+        values = [row.get(name) for row in rows]
+        unknown = [value is None or value != value for value in values]  # null or NaN
+        known = [0 if skip else value for value, skip in zip(values, unknown, strict=True)]
+        self._check(known, name, {int, float}, 0, LATEST_S)
+        self._think_s.extend(
+            [np.nan if skip else value for value, skip in zip(known, unknown, strict=True)]
+        )
 
-    def _lenient(self, line: bytes) -> Any:
-        """Parse what orjson refuses and Python's json writes, like NaN, to name its field."""
-        try:
-            text = line.decode("utf-8-sig" if len(self._line) == self._starts[-1] + 1 else "utf-8")
-            if "\\ud" not in text.lower():  # half of a surrogate pair, which no text may hold
-                return json.loads(text)
-        except (ValueError, RecursionError):
-            pass
-        self._fail("line", "valid JSON", line[:80].decode("utf-8", "replace").strip())
+    def _checked_names(self, rows: list[_Row], column: str) -> list[Any]:
+        """Return a column of names: strings or, except for categories, integers."""
+        key = self._key[column]
+        names = [row[key] for row in rows]
+        kind = self._type_of.setdefault(column, type(names[0]))
+        must = "a string" if column == "category" else "a string or an integer, alike in all rows"
+        for i, name in enumerate(names):
+            if type(name) is not kind or kind not in (int, str):
+                self._fail(i, key, must, name)
+            if kind is int and not -(2**63) <= name < 2**63:
+                self._fail(i, key, "an integer of at most 64 bits", name)
+            if kind is str and len(name) > LONGEST_NAME:
+                self._fail(i, key, f"a string of at most {LONGEST_NAME} characters", name)
+        return names
 
-    def _error(self, name: str, must: str, value: object) -> TraceError:
-        return wrong(f"{self._paths[-1]}:{self._line[-1]}", name, must, value)
+    def _fail(self, i: int, name: str, must: str, value: object) -> NoReturn:
+        """Raise the error about row `i` of those now being added."""
+        raise wrong(f"{self._paths[-1]}:{self._line[self._first + i]}", name, must, value)
 
-    def _fail(self, name: str, must: str, value: object) -> NoReturn:
-        raise self._error(name, must, value)
+
+def _runs(rows: list[_Row]) -> Iterator[list[_Row]]:
+    """Split rows where their keys change."""
+    if len(set(map(tuple, rows))) == 1:
+        yield rows
+        return
+    start = 0
+    for end in range(1, len(rows) + 1):
+        if end == len(rows) or rows[end].keys() != rows[start].keys():
+            yield rows[start:end]
+            start = end
+
+
+def _lenient(line: bytes) -> object:
+    """Parse what orjson refuses and Python's json writes, like NaN, so that its field is named."""
+    try:
+        text = line.decode()
+        # Half of a surrogate pair is no text, though Python's json lets it pass.
+        return None if "\\ud" in text.lower() else json.loads(text)
+    except (ValueError, RecursionError):
+        return None

@@ -7,14 +7,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ... import TraceError
-from ..rows import LATEST_S, MILLISECONDS, MOST_TOKENS, NAMES, WHOLE_IDS, Rows, joined, wrong
+from ..rows import LATEST_S, MILLISECONDS, MOST_TOKENS, NAMES, WHOLE_IDS, Rows, wrong
 from ..schema import Sessions
+
+if TYPE_CHECKING:
+    import pyarrow.parquet as pq
 
 FORMAT_VERSION = 1
 _BATCH_ROWS = 1 << 14
@@ -29,6 +32,8 @@ def sniff(start: bytes) -> bool:
 
 def read(paths: Sequence[Path]) -> Rows:
     """Read files as consecutive parts of one trace; a session stays within its file."""
+    from ..join import joined
+
     return joined([_read_one(path) for path in paths])
 
 
@@ -133,7 +138,9 @@ def _told(path: Path, metadata: dict[bytes, bytes]) -> _Told:
     )
 
 
-def _read_ids(path: Path, file: Any, name: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _read_ids(
+    path: Path, file: pq.ParquetFile, name: str
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Read all lists into one array, batch by batch: never two copies of all ids at once."""
     import pyarrow as pa
 

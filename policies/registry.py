@@ -1,0 +1,93 @@
+"""Every policy by name, and how others are found: FILE.py:Class or package.module:Class."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.util
+import sys
+from pathlib import Path
+
+from .. import ConfigError, PolicyError
+from .base import Policy
+
+POLICIES: dict[str, str] = {
+    "belady": "kvsim.policies.belady:Belady",
+    "fifo": "kvsim.policies.fifo:Fifo",
+    "gdsf": "kvsim.policies.gdsf:Gdsf",
+    "lfu": "kvsim.policies.lfu:Lfu",
+    "lru": "kvsim.policies.lru:Lru",
+    "random": "kvsim.policies.random_leaf:RandomLeaf",
+    "s3-fifo": "kvsim.policies.s3_fifo:S3Fifo",
+    "workload-aware": "kvsim.policies.workload_aware:WorkloadAware",
+}
+"""One line a policy; the address is imported when the policy is asked for."""
+
+
+def make_policy(text: str) -> Policy:
+    """Build a policy from `NAME`, `FILE.py:Class` or `pkg.mod:Class`, then `,parameter=value`...
+
+    >>> make_policy("workload-aware,life_s=30").life_s
+    30.0
+
+    Raises:
+        ConfigError: unknown name or parameter; the nearest name is suggested.
+        PolicyError: the address cannot be loaded, or is no policy.
+    """
+    address, *settings = text.split(",")
+    params = {}
+    for setting in settings:
+        name, is_set, value = setting.partition("=")
+        if not is_set:
+            raise ConfigError(f"policy {address}: {setting!r} must be parameter=value")
+        params[name.strip()] = value.strip()
+    return find_policy(address.strip()).with_params(params)
+
+
+def find_policy(address: str) -> type[Policy]:
+    """Find a policy class by name or address.
+
+    Raises:
+        ConfigError: unknown name.
+        PolicyError: the address cannot be loaded, or is no policy.
+    """
+    if ":" not in address:
+        if address not in POLICIES:
+            near = difflib.get_close_matches(address, POLICIES, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise ConfigError(f"unknown policy {address!r}{hint} (known: {', '.join(POLICIES)})")
+        address = POLICIES[address]
+    place, _, name = address.rpartition(":")
+    try:
+        module = _module_from_file(Path(place)) if place.endswith(".py") else None
+        if module is None:
+            module = importlib.import_module(place)
+    except PolicyError:
+        raise
+    except Exception as error:
+        raise PolicyError(f"policy {address}: {type(error).__name__}: {error}") from None
+    policy = getattr(module, name, None)
+    if policy is None:
+        raise PolicyError(f"policy {address}: {place} has no {name}")
+    if not (isinstance(policy, type) and issubclass(policy, Policy)):
+        raise PolicyError(
+            f"policy {address}: {name} must be a subclass of ScorePolicy, QueuePolicy or"
+            " EvictionPolicy from kvsim.policies"
+        )
+    missing = ", ".join(sorted(policy.__abstractmethods__))
+    if missing:
+        raise PolicyError(f"policy {address}: {name} does not define {missing}")
+    return policy
+
+
+def _module_from_file(path: Path) -> object:
+    if not path.is_file():
+        raise PolicyError(f"policy file {path}: no such file")
+    name = f"kvsim_user_policy_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module

@@ -1,0 +1,68 @@
+"""Lists of block ids gathered into one array: integers as they are, strings numbered."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class IdLists:
+    """All requests' ids so far. Integers above 63 bits wrap around; types do not mix."""
+
+    ALLOWED = "a list of integers of at most 64 bits or of strings, alike in all rows"
+
+    def __init__(self) -> None:
+        self._ids = array("q")
+        self._n_ids = array("q")
+        self._kind: type | None = None
+        self._number_by_name: dict[str, int] = {}
+        self._n_unsigned = 0
+
+    def extend(self, lists: Sequence[object], *, may_hold_bools: bool) -> int | None:
+        """Add one list a request; return the place of the first that is not allowed, if any.
+
+        `may_hold_bools=False` promises that no list holds True or False, which saves looking.
+        """
+        n_before, n_lists = len(self._ids), len(self._n_ids)
+        if self._kind is not str and not may_hold_bools and {list}.issuperset(map(type, lists)):
+            try:
+                for ids in lists:
+                    self._ids.fromlist(ids)  # type: ignore[arg-type]  # a list: checked above
+                self._n_ids.extend(map(len, lists))  # type: ignore[arg-type]
+                if len(self._ids) > n_before:
+                    self._kind = int
+            except (TypeError, OverflowError):
+                del self._ids[n_before:], self._n_ids[n_lists:]
+            else:
+                return None
+        for place, ids in enumerate(lists):
+            if not self._add(ids):
+                return place
+        return None
+
+    def arrays(self) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
+        """Return all ids and their offsets; None if 64th bits mean a sign here and not there."""
+        ids = np.frombuffer(self._ids, np.int64) if self._ids else np.empty(0, np.int64)
+        if self._n_unsigned and np.count_nonzero(ids < 0) > self._n_unsigned:
+            return None
+        return ids, np.concatenate([[0], np.cumsum(np.array(self._n_ids, np.int64))])
+
+    def _add(self, ids: object) -> bool:
+        if not isinstance(ids, list):
+            return False
+        if ids:
+            self._kind = self._kind or type(ids[0])
+            if self._kind not in (int, str) or not {self._kind}.issuperset(map(type, ids)):
+                return False
+            if self._kind is str:
+                numbers = self._number_by_name
+                ids = [numbers.setdefault(name, len(numbers)) for name in ids]
+            elif not all(-(2**63) <= value < 2**64 for value in ids):
+                return False
+            self._n_unsigned += sum(value >= 2**63 for value in ids)
+            self._ids.fromlist([value - 2**64 if value >= 2**63 else value for value in ids])
+        self._n_ids.append(len(ids))
+        return True
