@@ -114,5 +114,5 @@ def ratio(
         high=max(ratios),
         must=must,
         stretch=stretch,
-        note=note or f"{median(slow) * 1e3:.1f} ms against {median(fast) * 1e3:.2f} ms",
+        note=f"{median(slow) * 1e3:.1f} ms against {median(fast) * 1e3:.2f} ms{note}",
     )

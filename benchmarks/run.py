@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     results: list[Result] = []
     print(f"{platform.machine()}, Python {platform.python_version()}, {options.rounds} rounds")
-    print(f"{'goal':4}  {'case':58}  {'median':>16}  {'low - high':>17}  {'must':>7}  verdict")
+    print(f"{'goal':4}  {'case':52}  {'median':>16}  {'low - high':>17}  {'must':>7}  verdict")
     with tempfile.TemporaryDirectory() as scratch:
         for name in chosen:
             folder = Path(scratch, name)
@@ -67,10 +67,10 @@ def _passes(result: Result, gate: float) -> bool:
 
 def _line(result: Result) -> str:
     if result.value is None:
-        return f"{result.goal:4}  {result.case:58}  {result.verdict}: {result.note}"
+        return f"{result.goal:4}  {result.case:52}  {result.verdict}: {result.note}"
     spread = "" if result.low != result.low else f"{result.low:.4g} - {result.high:.4g}"
     return (
-        f"{result.goal:4}  {result.case:58}  {result.value:>6.4g} {result.unit:<9}  {spread:>17}"
+        f"{result.goal:4}  {result.case:52}  {result.value:>6.4g} {result.unit:<9}  {spread:>17}"
         f"  {result.must:>7.4g}  {result.verdict:7}  {result.note}"
     )
 

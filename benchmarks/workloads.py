@@ -68,7 +68,7 @@ def single_blocks(n_requests: int = 2_000_000, n_keys: int = 400_000, seed: int 
 def mooncake(data: Path) -> Trace | None:
     """The public Mooncake conversation trace, or None if it is not there."""
     path = data / "mooncake" / "conversation_trace.jsonl.gz"
-    return read_trace(path) if path.exists() else None
+    return read_trace(path, name="mooncake") if path.exists() else None
 
 
 def _two_ranges(

@@ -193,7 +193,7 @@ def _newer_blocks(
     n_seen = 0
     for t in range(len(path_blocks)):
         for k in range(offsets[t], offsets[t + 1]):
-            i = np.int64(last_use[k]) + 1
+            i = last_use[k] + 1
             not_newer = 0
             j = i
             while j > 0:

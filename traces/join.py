@@ -20,8 +20,8 @@ def joined(parts: Sequence[Rows]) -> Rows:
     """Put files one after the other as parts of one trace.
 
     Equal block ids and category names mean the same in all parts; a session stays within its
-    part. Sessions that were inferred are left out, to be inferred anew over all parts, and so
-    are request ids, which files of their own number alike.
+    part. Sessions that were inferred are left out, to be inferred anew over all parts. Numbers as
+    request ids are left out too: files of their own number alike.
 
     Raises:
         TraceError: the parts differ in block size, or in which columns they have.
@@ -33,6 +33,9 @@ def joined(parts: Sequence[Rows]) -> Rows:
     first_row = np.cumsum(n_rows) - n_rows
     n_ids = np.concatenate([np.diff(part.block_offsets) for part in parts])
     names = tuple(sorted({name for part in parts for name in part.category_names}))
+    has_names = all(
+        part.request_id is not None and part.request_id.dtype.kind == "U" for part in parts
+    )
     linked = {"session": None, "parent": None, "turn": None}
     if Sessions.INFERRED not in {part.sessions for part in parts}:
         linked = _linked(parts, first_row.tolist())
@@ -48,6 +51,7 @@ def joined(parts: Sequence[Rows]) -> Rows:
         block_offsets=np.concatenate([[0], np.cumsum(n_ids)]),
         names_output=_column(parts, "names_output"),
         covered_tokens=_column(parts, "covered_tokens"),
+        request_id=_column(parts, "request_id") if has_names else None,
         session=linked["session"],
         parent=linked["parent"],
         turn=linked["turn"],

@@ -103,7 +103,7 @@ def _count(parent: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int
 
 @njit(cache=True)
 def _previous(session: NDArray[np.int64]) -> NDArray[np.int64]:
-    latest = np.full(session.size, -1, np.int64)
+    latest = np.full(session.max() + 1, -1, np.int64)
     parent = np.empty(session.size, np.int64)
     for row in range(session.size):
         parent[row] = latest[session[row]]
@@ -113,7 +113,7 @@ def _previous(session: NDArray[np.int64]) -> NDArray[np.int64]:
 
 @njit(cache=True)
 def _previous_turn(session: NDArray[np.int64], turn: NDArray[np.int64]) -> NDArray[np.int64]:
-    latest = np.full(session.size, -1, np.int64)
+    latest = np.full(session.max() + 1, -1, np.int64)
     parent = np.empty(session.size, np.int64)
     for row in range(session.size):
         before = latest[session[row]]

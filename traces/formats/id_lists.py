@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+
+_INTEGERS = frozenset([int])  # exactly: True and False are not ids
 
 
 class IdLists:
@@ -21,27 +22,16 @@ class IdLists:
         self._number_by_name: dict[str, int] = {}
         self._n_unsigned = 0
 
-    def extend(self, lists: Sequence[object], *, may_hold_bools: bool) -> int | None:
-        """Add one list a request; return the place of the first that is not allowed, if any.
-
-        `may_hold_bools=False` promises that no list holds True or False, which saves looking.
-        """
-        n_before, n_lists = len(self._ids), len(self._n_ids)
-        if self._kind is not str and not may_hold_bools and {list}.issuperset(map(type, lists)):
+    def add(self, ids: object) -> bool:
+        """Add one request's ids; return whether they are allowed."""
+        if type(ids) is list and self._kind is int and _INTEGERS.issuperset(map(type, ids)):
             try:
-                for ids in lists:
-                    self._ids.fromlist(ids)  # type: ignore[arg-type]  # a list: checked above
-                self._n_ids.extend(map(len, lists))  # type: ignore[arg-type]
-                if len(self._ids) > n_before:
-                    self._kind = int
-            except (TypeError, OverflowError):
-                del self._ids[n_before:], self._n_ids[n_lists:]
-            else:
-                return None
-        for place, ids in enumerate(lists):
-            if not self._add(ids):
-                return place
-        return None
+                self._ids.fromlist(ids)
+                self._n_ids.append(len(ids))
+                return True
+            except OverflowError:
+                pass
+        return self._add(ids)
 
     def arrays(self) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
         """Return all ids and their offsets; None if 64th bits mean a sign here and not there."""
@@ -51,6 +41,7 @@ class IdLists:
         return ids, np.concatenate([[0], np.cumsum(np.array(self._n_ids, np.int64))])
 
     def _add(self, ids: object) -> bool:
+        """Add what is not plain integers after plain integers."""
         if not isinstance(ids, list):
             return False
         if ids:

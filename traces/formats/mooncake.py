@@ -19,14 +19,14 @@ import orjson
 from ... import TraceError
 from ..rows import LATEST_S, LONGEST_NAME, MILLISECONDS, MOST_TOKENS, NAMES, WHOLE_IDS, Rows, wrong
 from .files import opened
+from .id_lists import IdLists
 
 _Row: TypeAlias = dict[str, Any]
 _BOM = b"\xef\xbb\xbf"
-_BATCH_BYTES = 1 << 20
-_REQUIRED = ("arrival_s", "input_tokens", "output_tokens", "block_ids")
+_BATCH_BYTES = 1 << 18
+_REQUIRED = ("arrival_s", "input_tokens", "output_tokens")
 _OPTIONAL = ("request_id", "session", "turn", "category")
 _LOWEST = {"input_tokens": 0, "output_tokens": 0, "turn": 1}
-_IDS = "a list of integers or of strings, alike in all rows"
 
 
 def sniff(start: bytes) -> bool:
@@ -56,16 +56,13 @@ class _Columns:
         self._first = 0  # entry of `_line` where the rows now being added start
         self._arrival_s = array("d")
         self._lengths = {name: array("q") for name in _LOWEST}
-        self._ids = array("q")
-        self._offsets = array("q", [0])
+        self._ids = IdLists()
         self._names_output = array("b")
         self._think_s = array("d")
         self._request_ids: list[int | str] = []
         self._codes = {"session": array("q"), "category": array("q")}
-        self._numbers: dict[str, dict[Any, int]] = {"session": {}, "category": {}, "block_ids": {}}
+        self._numbers: dict[str, dict[Any, int]] = {"session": {}, "category": {}}
         self._type_of: dict[str, type] = {"category": str}
-        self._n_unsigned = 0
-        self._has_bool = False
         self._key: dict[str, str] = {}
 
     def read(self, path: Path) -> None:
@@ -74,8 +71,6 @@ class _Columns:
         n_lines = 0
         with opened(path) as stream:
             while lines := stream.readlines(_BATCH_BYTES):
-                text = b"".join(lines)  # a cheap search, to spare looking at every id's type
-                self._may_hold_bools = b"true" in text or b"false" in text
                 self._first = len(self._line)
                 for alike in _runs(self._parsed(lines, n_lines)):
                     self._add(alike)
@@ -83,11 +78,10 @@ class _Columns:
                 n_lines += len(lines)
 
     def rows(self) -> Rows:
-        ids = np.frombuffer(self._ids, np.int64) if self._ids else np.empty(0, np.int64)
-        if self._n_unsigned and np.count_nonzero(ids < 0) > self._n_unsigned:
-            raise TraceError(
-                f"{self._paths[0]}: hash_ids must be all signed or all unsigned 64-bit"
-            )
+        ids = self._ids.arrays()
+        if ids is None:
+            must = "all below 2**63 or none below 0"
+            raise TraceError(f"{self._paths[0]}: block ids must be {must}, got both")
         session, category = self._codes["session"], self._codes["category"]
         names = self._numbers["category"]
         rank = {name: code for code, name in enumerate(sorted(names))}
@@ -100,8 +94,8 @@ class _Columns:
             arrival_s=np.array(self._arrival_s, np.float64),
             input_tokens=np.array(self._lengths["input_tokens"], np.int64),
             output_tokens=np.array(self._lengths["output_tokens"], np.int64),
-            block_ids=ids,
-            block_offsets=np.array(self._offsets, np.int64),
+            block_ids=ids[0],
+            block_offsets=ids[1],
             names_output=np.array(self._names_output, np.bool_),
             request_id=np.array(self._request_ids) if self._request_ids else None,
             session=np.array(session, np.int64) if session else None,
@@ -112,24 +106,30 @@ class _Columns:
         )
 
     def _parsed(self, lines: list[bytes], n_before: int) -> list[_Row]:
-        """Return the rows of `lines`, which `n_before` lines precede; a blank line has none."""
-        rows: list[Any]
-        try:
-            rows = list(map(orjson.loads, lines))
-        except orjson.JSONDecodeError:
-            rows = []
-        if rows and {dict}.issuperset(map(type, rows)):
-            self._line.extend(range(n_before + 1, n_before + 1 + len(lines)))
-            return rows
+        """Take the ids out of `lines`, which `n_before` lines precede; return the other fields.
+
+        The ids go first because they are most of a line: held for a whole batch, they would
+        leave the processor's cache.
+        """
         rows = []
+        add_ids, add_line, add_whole = self._ids.add, self._line.append, self._names_output.append
         for number, line in enumerate(lines, n_before + 1):
-            if not line.isspace():
+            try:
+                row = orjson.loads(line)
+            except orjson.JSONDecodeError:
+                if line.isspace():
+                    continue
                 row = _lenient(line.removeprefix(_BOM) if number == 1 else line)
-                if not isinstance(row, dict):
-                    shown = line[:80].decode("utf-8", "replace").strip()
-                    raise wrong(f"{self._paths[-1]}:{number}", "line", "a JSON object", shown)
-                self._line.append(number)
-                rows.append(row)
+            if type(row) is not dict:
+                shown = line[:80].decode("utf-8", "replace").strip()
+                raise wrong(f"{self._paths[-1]}:{number}", "line", "a JSON object", shown)
+            name = WHOLE_IDS if WHOLE_IDS in row else "hash_ids"
+            ids = row.pop(name, None)
+            if not add_ids(ids):
+                raise wrong(f"{self._paths[-1]}:{number}", name, self._ids.ALLOWED, ids)
+            add_whole(name == WHOLE_IDS)
+            add_line(number)
+            rows.append(row)
         return rows
 
     def _add(self, rows: list[_Row]) -> None:
@@ -146,9 +146,6 @@ class _Columns:
                 values = [row[key[column]] for row in rows]
                 self._check(values, key[column], {int}, low, MOST_TOKENS)
                 self._lengths[column].fromlist(values)
-        for i, row in enumerate(rows):
-            self._add_ids(i, key["block_ids"], row[key["block_ids"]])
-        self._names_output.extend([key["block_ids"] == WHOLE_IDS] * len(rows))
         for column, codes in self._codes.items():
             if column in key:
                 numbers = self._numbers[column]
@@ -177,8 +174,10 @@ class _Columns:
     def _check(
         self, values: list[Any], name: str, kinds: set[type], low: float, high: float
     ) -> None:
-        if kinds.issuperset(map(type, values)) and all([low <= value <= high for value in values]):
-            return
+        if kinds.issuperset(map(type, values)) and low <= min(values) and max(values) <= high:
+            total = sum(values)
+            if total == total:  # else one is NaN, which min and max may overlook
+                return
         what = "an integer" if float not in kinds else "a number"
         for i, value in enumerate(values):
             if type(value) not in kinds or not low <= value <= high:
@@ -186,10 +185,15 @@ class _Columns:
                 self._fail(i, name, f"{what} from {low} to {limit}", value)
 
     def _add_think_s(self, rows: list[_Row]) -> None:
-        name = self._key.get("think_s", "")
-        values = [row.get(name) for row in rows]
+        if "think_s" not in self._key:
+            self._think_s.extend([np.nan] * len(rows))
+            return
+        name = self._key["think_s"]
+        values = [row[name] for row in rows]
         unknown = [value is None or value != value for value in values]  # null or NaN
-        known = [0 if skip else value for value, skip in zip(values, unknown, strict=True)]
+        known: list[Any] = [
+            0 if skip else value for value, skip in zip(values, unknown, strict=True)
+        ]
         self._check(known, name, {int, float}, 0, LATEST_S)
         self._think_s.extend(
             [np.nan if skip else value for value, skip in zip(known, unknown, strict=True)]
@@ -198,15 +202,15 @@ class _Columns:
     def _checked_names(self, rows: list[_Row], column: str) -> list[Any]:
         """Return a column of names: strings or, except for categories, integers."""
         key = self._key[column]
-        names = [row[key] for row in rows]
+        names: list[Any] = [row[key] for row in rows]
         kind = self._type_of.setdefault(column, type(names[0]))
         must = "a string" if column == "category" else "a string or an integer, alike in all rows"
         for i, name in enumerate(names):
             if type(name) is not kind or kind not in (int, str):
                 self._fail(i, key, must, name)
-            if kind is int and not -(2**63) <= name < 2**63:
+            if isinstance(name, int) and not -(2**63) <= name < 2**63:
                 self._fail(i, key, "an integer of at most 64 bits", name)
-            if kind is str and len(name) > LONGEST_NAME:
+            if isinstance(name, str) and len(name) > LONGEST_NAME:
                 self._fail(i, key, f"a string of at most {LONGEST_NAME} characters", name)
         return names
 

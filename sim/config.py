@@ -1,0 +1,136 @@
+"""What to simulate: frozen settings of an engine and a cluster, and a strict TOML loader."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import tomllib
+import typing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .. import ConfigError
+
+T = typing.TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineConfig:
+    """One serving instance, in vLLM's terms."""
+
+    block_size: int = 16
+    """Tokens a KV block."""
+    gpu_blocks: int = 0
+    """vLLM's num_gpu_blocks, the null block included; 0: from the model and the GPU's memory."""
+    max_num_seqs: int = 256
+    """Requests running at once."""
+    max_num_batched_tokens: int = 8192
+    """Tokens a step may compute."""
+    long_prefill_token_threshold: int = 0
+    """Longest prefill chunk while others are there; 0: no limit."""
+    watermark: float = 0.0
+    """Share of the blocks kept free when a request is admitted beside others."""
+    reserve_full_isl: bool = True
+    """Whether a request is admitted only if its whole prompt fits, not just its first chunk."""
+    prefix_caching: bool = True
+    """Whether blocks are kept for later requests."""
+
+    def __post_init__(self) -> None:
+        at_least_one = ("block_size", "max_num_seqs", "max_num_batched_tokens")
+        for name in at_least_one:
+            if getattr(self, name) < 1:
+                raise ConfigError(f"engine.{name} must be at least 1, got {getattr(self, name)}")
+        if self.gpu_blocks != 0 and self.gpu_blocks < 2:
+            raise ConfigError(
+                f"engine.gpu_blocks must be at least 2 (one is the null block), got {self.gpu_blocks}"
+            )
+        if self.long_prefill_token_threshold < 0:
+            raise ConfigError(
+                "engine.long_prefill_token_threshold must be at least 0, got"
+                f" {self.long_prefill_token_threshold}"
+            )
+        if not 0 <= self.watermark < 1:
+            raise ConfigError(f"engine.watermark must be in [0, 1), got {self.watermark}")
+        if self.max_num_batched_tokens < self.max_num_seqs:
+            raise ConfigError(
+                f"engine.max_num_batched_tokens ({self.max_num_batched_tokens}) must be at least"
+                f" engine.max_num_seqs ({self.max_num_seqs})"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterConfig:
+    """How many instances, and which of them gets a request."""
+
+    instances: int = 1
+    """Serving instances."""
+    router: str = "round-robin"
+    """round-robin, least-loaded or prefix-aware."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.instances <= 4096:
+            raise ConfigError(f"cluster.instances must be in 1..4096, got {self.instances}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunConfig:
+    """A whole run, but for its trace."""
+
+    engine: EngineConfig = EngineConfig()
+    cluster: ClusterConfig = ClusterConfig()
+    policy: str = "lru"
+    """Eviction policy: NAME, FILE.py:Class or pkg.mod:Class, then ,parameter=value."""
+    profile: str = "h100-llama-3.1-8b"
+    """GPU and model profile: times and sizes."""
+    model: str = ""
+    """Model for sizes, if another than the profile's."""
+    latency_affine: str = ""
+    """a,b,c,d in seconds, in place of the profile's step times."""
+    gpu_gib: float = 0.0
+    """KV memory of an instance in GiB, in place of gpu_blocks."""
+    closed_loop: bool = False
+    """Whether a session's next request waits for the previous one's finish."""
+    seed: int = 0
+    """Seed of all randomness."""
+
+
+def load_config(path: Path) -> RunConfig:
+    """Read a run configuration; an unknown key or a wrong type is an error, never a default.
+
+    Raises:
+        ConfigError: the file cannot be read or is not as described by `RunConfig`.
+    """
+    try:
+        table = tomllib.loads(path.read_text())
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not TOML: {error}") from None
+    try:
+        return _build(RunConfig, table, where="")
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+
+
+def _build(cls: type[T], table: dict[str, Any], where: str) -> T:
+    hints = typing.get_type_hints(cls)
+    values: dict[str, object] = {}
+    for key, value in table.items():
+        name = f"{where}{key}"
+        if key not in hints:
+            near = difflib.get_close_matches(key, hints, n=1)
+            hint = f"; did you mean {where}{near[0]}?" if near else ""
+            raise ConfigError(f"unknown key {name}{hint}")
+        expected: type = hints[key]
+        if dataclasses.is_dataclass(expected) and isinstance(value, dict):
+            values[key] = _build(expected, value, f"{name}.")
+        elif expected is float and type(value) is int:
+            values[key] = float(value)
+        elif type(value) is expected:
+            values[key] = value
+        else:
+            raise ConfigError(
+                f"{name} must be {expected.__name__}, got {type(value).__name__} ({value!r})"
+            )
+    return cls(**values)

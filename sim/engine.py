@@ -1,0 +1,306 @@
+"""The simpy world: arrivals, routing, closed-loop sessions. Knows no block and no policy.
+
+simpy moves the world from one interaction to the next; between them, compiled code moves the
+instances. In an open loop nothing depends on a finish, so the arrivals process hands over long
+runs of arrivals at once. In a closed loop every session is a process that sleeps through its
+think time, and the instances stop at each finish that a session waits for.
+
+Equal times: what finishes comes first, then arrivals, then the start of a step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from typing import Any
+
+import numpy as np
+import simpy
+from numba import njit
+from numpy.typing import NDArray
+
+from .decision_log import DecisionLog
+from .instance import (
+    FINISHED,
+    FULL_LOG,
+    MARK_ALLOWANCE,
+    MARK_AWAITED,
+    OK,
+    PAUSED,
+    PENDING,
+    POLICY_ERROR,
+    REJECTED,
+    Cluster,
+    advance,
+    enqueue,
+    next_event_s,
+)
+from ..policies.reuse_fit import ReuseFit, observe
+from .router import choose
+from .setup import Prepared
+
+STEPS_A_CALL = 1 << 18
+"""Scheduler steps before compiled code returns, so that a run can be watched and interrupted."""
+ARRIVALS_A_CALL = 1 << 14
+
+AWAITED = 5
+"""Status of `_advance_to_finish`: an awaited request finished."""
+
+Progress = Callable[[int, int, float], None]
+"""Called with (requests done, of, simulated time in s)."""
+
+
+class World:
+    """One run: the prepared state, moved to its end by `run`."""
+
+    def __init__(
+        self,
+        prepared: Prepared,
+        *,
+        router: int,
+        policy_name: str,
+        closed_loop: bool = False,
+        log: DecisionLog | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        self._prepared = prepared
+        self._cluster = prepared.cluster
+        self._router = router
+        self._policy_name = policy_name
+        self._closed_loop = closed_loop
+        self._log = log
+        self._progress = progress
+        self._keys = np.empty(prepared.longest_blocks, np.int32)
+        self._env = simpy.Environment()
+        self._finishes: dict[int, simpy.Event] = {}
+
+    def run(self) -> None:
+        """Run to the end.
+
+        Raises:
+            PolicyError: the policy failed.
+        """
+        if self._closed_loop:
+            self._start_sessions()
+            self._env.process(self._clock())
+        else:
+            self._env.process(self._arrivals())
+        self._env.run()
+        if self._log is not None:
+            self._log.take(self._cluster)
+
+    # open loop
+
+    def _arrivals(self) -> Generator[simpy.Event, Any, None]:
+        arrival_s = self._cluster.requests["arrival_s"]
+        n = len(arrival_s)
+        for start in range(0, n, ARRIVALS_A_CALL):
+            end = min(start + ARRIVALS_A_CALL, n)
+            yield self._env.timeout(max(0.0, arrival_s[end - 1] - self._env.now))
+            at = start
+            while at < end:
+                status, at = _run_arrivals(
+                    self._cluster,
+                    self._prepared.fit,
+                    self._prepared.tree.n_blocks,
+                    self._router,
+                    self._keys,
+                    at,
+                    end,
+                )
+                self._handle(status, at)
+        status = PAUSED
+        while status != OK:
+            status = _drain(self._cluster)
+            self._handle(status, n)
+        last_s = float(np.max(self._cluster.instances["now_s"], initial=0.0))
+        yield self._env.timeout(max(0.0, last_s - self._env.now))
+
+    def _handle(self, status: int, at: int) -> None:
+        """Deal with what made compiled code return."""
+        self._cluster.marks[MARK_ALLOWANCE] = STEPS_A_CALL
+        if status == POLICY_ERROR:
+            orders = self._cluster.pools.orders
+            raise self._prepared.binding.failure(self._policy_name, orders)
+        if status == FULL_LOG and self._log is not None:
+            self._log.take(self._cluster)
+        if self._progress is not None:
+            done = int(self._cluster.instances["finished"].sum())
+            self._progress(done, len(self._cluster.requests), float(self._env.now))
+
+    # closed loop
+
+    def _start_sessions(self) -> None:
+        requests = self._cluster.requests
+        trace = self._prepared.trace
+        status = requests["status"]
+        parent = np.where(
+            (trace.parent >= 0) & (status[trace.parent] != REJECTED), trace.parent, -1
+        )
+        children: dict[int, list[int]] = {}
+        for row in np.flatnonzero((parent >= 0) & (status != REJECTED)).tolist():
+            children.setdefault(int(parent[row]), []).append(row)
+        for row in children:
+            requests["is_awaited"][row] = 1
+        think_s = think_times_s(self._prepared)
+        for row in np.flatnonzero((parent < 0) & (status != REJECTED)).tolist():
+            self._env.process(self._session(row, children, think_s))
+
+    def _session(
+        self,
+        row: int,
+        children: dict[int, list[int]],
+        think_s: NDArray[np.float64],
+        delay_s: float | None = None,
+    ) -> Generator[simpy.Event, Any, None]:
+        """One request, then whatever continues it, each after its think time."""
+        arrival_s = float(self._cluster.requests["arrival_s"][row])
+        yield self._env.timeout(arrival_s - self._env.now if delay_s is None else delay_s)
+        self._advance_to(self._env.now)
+        _arrive(
+            self._cluster,
+            self._prepared.fit,
+            self._prepared.tree.n_blocks,
+            self._router,
+            self._keys,
+            row,
+            self._env.now,
+        )
+        if row in children:
+            finish = self._finishes[row] = self._env.event()
+            yield finish
+            for child in children[row]:
+                self._env.process(
+                    self._session(child, children, think_s, delay_s=float(think_s[child]))
+                )
+
+    def _clock(self) -> Generator[simpy.Event, Any, None]:
+        """Move the instances to the next interaction, over and over; wake waiting sessions."""
+        awaited = np.flatnonzero(self._cluster.requests["is_awaited"])
+        requests = self._cluster.requests
+        while True:
+            horizon_s = self._env.peek()
+            status, now_s = _advance_to_finish(self._cluster, horizon_s)
+            if status == AWAITED:
+                yield self._env.timeout(max(0.0, now_s - self._env.now))
+                done = awaited[requests["status"][awaited] == FINISHED]
+                awaited = awaited[requests["status"][awaited] != FINISHED]
+                for row in done.tolist():
+                    self._finishes.pop(row).succeed()
+            elif status != OK:
+                self._handle(status, 0)
+            elif np.isinf(horizon_s):
+                return
+            else:
+                yield self._env.timeout(max(0.0, horizon_s - self._env.now))
+
+    def _advance_to(self, until_s: float) -> None:
+        status = PAUSED
+        while status != OK:
+            status = _advance_all(self._cluster, until_s)
+            if status != OK:
+                self._handle(status, 0)
+
+
+def think_times_s(prepared: Prepared) -> NDArray[np.float64]:
+    """Seconds between a parent's finish and its child's arrival, (n_requests,).
+
+    The trace's own where it has them; else the gap between the two arrivals less the time that
+    the parent takes alone on an idle instance, at least 0.
+    """
+    trace = prepared.trace
+    think_s = np.zeros(len(trace))
+    for row in np.flatnonzero(trace.parent >= 0).tolist():
+        if trace.think_s is not None and not np.isnan(trace.think_s[row]):
+            think_s[row] = trace.think_s[row]
+            continue
+        parent = int(trace.parent[row])
+        alone_s = prepared.latency.unloaded_s(
+            int(trace.input_tokens[parent]),
+            int(trace.output_tokens[parent]),
+            max_num_batched_tokens=prepared.engine.max_num_batched_tokens,
+        )
+        gap_s = float(trace.arrival_s[row] - trace.arrival_s[parent])
+        think_s[row] = max(0.0, gap_s - alone_s)
+    return think_s
+
+
+@njit(cache=True)
+def _advance_all(c: Cluster, until_s: float) -> int:
+    for i in range(len(c.instances)):
+        status = advance(c, i, until_s)
+        if status != OK:
+            return int(status)
+    return OK
+
+
+@njit(cache=True)
+def _drain(c: Cluster) -> int:
+    return int(_advance_all(c, np.inf))
+
+
+@njit(cache=True)
+def _arrive(
+    c: Cluster,
+    fit: ReuseFit,
+    n_blocks: NDArray[np.int32],
+    router: int,
+    keys: NDArray[np.int32],
+    r: int,
+    now_s: float,
+) -> None:
+    """Let request `r` arrive: instances stand at `now_s`."""
+    request = c.requests[r]
+    request.arrival_s = now_s
+    if len(fit.last_s) > 0:
+        params = c.pools.params
+        observe(fit, c.segment_parent, n_blocks, request.end, request.category, now_s, params)
+    enqueue(c, choose(c, r, router, keys), r)
+
+
+@njit(cache=True)
+def _run_arrivals(
+    c: Cluster,
+    fit: ReuseFit,
+    n_blocks: NDArray[np.int32],
+    router: int,
+    keys: NDArray[np.int32],
+    start: int,
+    end: int,
+) -> tuple[int, int]:
+    """Let requests start .. end - 1 arrive in turn; return (status, first that has not)."""
+    for r in range(start, end):
+        if c.requests[r].status != PENDING:
+            continue
+        now_s = c.requests[r].arrival_s
+        status = _advance_all(c, now_s)
+        if status != OK:
+            return int(status), r
+        _arrive(c, fit, n_blocks, router, keys, r, now_s)
+    return OK, end
+
+
+@njit(cache=True)
+def _advance_to_finish(c: Cluster, until_s: float) -> tuple[int, float]:
+    """Move all instances in step with each other until an awaited request finishes."""
+    c.marks[MARK_AWAITED] = 0
+    while True:
+        first_s = np.inf
+        first = -1
+        for i in range(len(c.instances)):
+            at_s = next_event_s(c, i)
+            is_ending = c.instances[i].is_stepping
+            if at_s < first_s or (at_s == first_s and is_ending and first >= 0
+                                  and not c.instances[first].is_stepping):
+                first_s, first = at_s, i
+        if first < 0 or first_s > until_s:
+            return OK, until_s
+        if c.instances[first].is_stepping:
+            status = advance(c, first, first_s)  # commits; starts nothing at first_s
+            if c.marks[MARK_AWAITED]:
+                return AWAITED, first_s
+        elif first_s >= until_s:
+            return OK, until_s
+        else:
+            status = advance(c, first, np.nextafter(first_s, np.inf))
+        if status != OK:
+            return int(status), first_s

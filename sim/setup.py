@@ -1,0 +1,202 @@
+"""A cluster's state before the first arrival, from a trace and a configuration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import ConfigError
+from ..calibration.latency import LatencyModel
+from ..policies import Policy
+from ..policies.base import Binding, Setting
+from ..policies.lru import Lru
+from ..policies.order import LRU_LIST
+from ..policies.reuse_fit import ReuseFit, make_reuse_fit
+from ..traces.prefix_tree import PrefixTree
+from ..traces.schema import Trace
+from .config import EngineConfig
+from .instance import (
+    INSTANCE,
+    N_MARKS,
+    PENDING,
+    REJECTED,
+    REQUEST,
+    SAMPLE_FIELDS,
+    Cluster,
+    Limits,
+)
+from .kvcache import make_pools
+
+MOST_TURNS = 6
+"""Turns from this one on are one category."""
+N_SAMPLES = 1024
+LOG_INTS = 1 << 22
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """Everything a run needs, before its first event."""
+
+    trace: Trace
+    tree: PrefixTree
+    engine: EngineConfig
+    latency: LatencyModel
+    cluster: Cluster
+    binding: Binding
+    fit: ReuseFit
+    category: NDArray[np.int32]
+    """(n_requests,): what the policy sees."""
+    category_names: tuple[str, ...]
+    longest_blocks: int
+    """Blocks of the longest request that fits."""
+
+
+def categories(trace: Trace) -> tuple[NDArray[np.int32], tuple[str, ...]]:
+    """Return the categories that policies see: request type and turn, 1 to 6 or more."""
+    turn = np.minimum(np.maximum(trace.turn, 1), MOST_TURNS) - 1
+    code = trace.category * MOST_TURNS + turn
+    labels = [*(str(t) for t in range(1, MOST_TURNS)), f"{MOST_TURNS}+"]
+    names = tuple(f"{kind}-{label}" for kind in trace.category_names for label in labels)
+    return code.astype(np.int32), names
+
+
+def prepare(
+    trace: Trace,
+    tree: PrefixTree,
+    policy: Policy,
+    *,
+    engine: EngineConfig,
+    n_instances: int,
+    latency: LatencyModel,
+    seed: int,
+    is_logged: bool,
+) -> Prepared:
+    """Lay out the state of `n_instances` idle instances and of all requests.
+
+    Raises:
+        ConfigError: sizes beyond what the compiled state can number.
+    """
+    n = len(trace)
+    block_size = engine.block_size
+    n_blocks = engine.gpu_blocks
+    if n_instances * n_blocks >= 2**31:
+        raise ConfigError(
+            f"engine.gpu_blocks: {n_instances} instances of {n_blocks} blocks are more than"
+            f" {2**31 - 1} blocks in all"
+        )
+    last_computed = trace.total_tokens - 1
+    needed = -(-last_computed // block_size)
+    fits = needed <= n_blocks - 1
+    category, names = categories(trace)
+    path_blocks = tree.path_blocks
+    n_private = np.where(fits, last_computed // block_size - path_blocks, 0)
+    n_keys = tree.n_keys + int(n_private.sum())
+    if n_keys >= 2**31:
+        raise ConfigError(f"engine.block_size: {n_keys} distinct blocks are more than {2**31 - 1}")
+
+    requests = np.zeros(n, REQUEST)
+    requests["arrival_s"] = trace.arrival_s
+    for name in ("first_scheduled_s", "first_token_s", "finish_s"):
+        requests[name] = np.nan
+    requests["input_tokens"] = requests["known"] = trace.input_tokens
+    requests["output_tokens"] = trace.output_tokens
+    requests["n_shared"] = path_blocks
+    requests["end"] = tree.end
+    requests["private_key"] = tree.n_keys + np.cumsum(n_private) - n_private
+    requests["category"] = category
+    requests["after"] = requests["instance"] = -1
+    requests["status"] = np.where(fits, PENDING, REJECTED)
+
+    setting = Setting(
+        n_items=n_instances * n_blocks,
+        n_caches=n_instances,
+        n_keys=n_keys,
+        capacity_blocks=n_blocks - 1,
+        category_names=names,
+        seed=seed,
+    )
+    if type(policy) is Lru:
+        binding = Binding(mode=LRU_LIST)
+    else:
+        binding = policy.bind(setting)
+    pools = make_pools(
+        n_instances,
+        n_blocks,
+        n_keys,
+        mode=binding.mode,
+        n_queues=binding.n_queues,
+        params=binding.params,
+    )
+    binding.apply(pools.orders)
+    fit_arguments = binding.fit_arguments
+    fit = make_reuse_fit(
+        len(tree.parent) if fit_arguments else 0,
+        len(names),
+        **(fit_arguments or {"refit_s": 1.0, "window_s": 1.0, "min_gap_s": 0.0, "is_shifted": False}),
+    )
+    if policy.needs_future:
+        use_offsets, uses = tree.uses(fits)
+        segment_of = np.repeat(np.arange(len(tree.parent), dtype=np.int32), tree.n_blocks)
+    else:
+        use_offsets, uses = np.zeros(1, np.int64), np.zeros(1, np.int32)
+        segment_of = np.zeros(1, np.int32)
+
+    longest = max(1, int(needed[fits].max(initial=1)))
+    rows = engine.max_num_seqs + 1
+    instances = np.zeros(n_instances, INSTANCE)
+    instances["waiting_head"] = instances["waiting_tail"] = -1
+    instances["head_request"] = instances["last_sample"] = -1
+    instances["n_tables_free"] = rows - 1
+    instances["head_table"] = rows - 1
+    span_s = float(trace.arrival_s[-1] - trace.arrival_s[0]) or 1.0
+    every_s = 2.0 ** np.floor(np.log2(span_s / (N_SAMPLES / 4)))
+    log_ints = max(LOG_INTS, 4 * n_instances * (6 + 5 * engine.max_num_seqs)) if is_logged else 0
+    n_open = max(1, engine.max_num_seqs)
+    cluster = Cluster(
+        limits=Limits(
+            block_size=block_size,
+            n_blocks=n_blocks,
+            max_num_seqs=engine.max_num_seqs,
+            max_num_batched_tokens=engine.max_num_batched_tokens,
+            long_prefill_token_threshold=engine.long_prefill_token_threshold,
+            watermark_blocks=int(engine.watermark * n_blocks),
+            reserve_full_isl=int(engine.reserve_full_isl),
+            prefix_caching=int(engine.prefix_caching),
+            latency_kind=latency.kind_code,
+        ),
+        latency=latency.coefficients,
+        pools=pools,
+        requests=requests,
+        instances=instances,
+        segment_parent=tree.parent,
+        segment_depth=tree.depth,
+        segment_first_key=tree.first_key,
+        segment_of=segment_of,
+        uses=uses,
+        use_offsets=use_offsets,
+        tables=np.empty((n_instances, rows, longest), np.int32),
+        table_keys=np.empty((n_instances, rows, longest), np.int32),
+        free_tables=np.tile(np.arange(rows, dtype=np.int32), (n_instances, 1)),
+        running=np.zeros((n_instances, n_open), np.int32),
+        entries=np.zeros((n_instances, n_open, 3), np.int32),
+        preempted=np.zeros((n_instances, n_open), np.int32),
+        log=np.zeros(log_ints, np.int32),
+        log_start_s=np.zeros(log_ints // 8),
+        samples=np.full((N_SAMPLES, n_instances, len(SAMPLE_FIELDS)), np.nan),
+        marks=np.zeros(N_MARKS, np.int64),
+        sample_every_s=np.array([every_s]),
+    )
+    return Prepared(
+        trace=trace,
+        tree=tree,
+        engine=engine,
+        latency=latency,
+        cluster=cluster,
+        binding=binding,
+        fit=fit,
+        category=category,
+        category_names=names,
+        longest_blocks=longest,
+    )
