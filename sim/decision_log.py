@@ -12,7 +12,7 @@ import hashlib
 from pathlib import Path
 from typing import IO
 
-from .instance import MARK_LOG, MARK_LOG_STEPS, Cluster
+from .state import MARK_LOG, MARK_LOG_STEPS, Cluster
 
 
 class DecisionLog:

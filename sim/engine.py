@@ -20,19 +20,25 @@ from numpy.typing import NDArray
 
 from .decision_log import DecisionLog
 from .instance import (
-    FINISHED,
     FULL_LOG,
-    MARK_ALLOWANCE,
-    MARK_AWAITED,
     OK,
     PAUSED,
-    PENDING,
     POLICY_ERROR,
-    REJECTED,
-    Cluster,
     advance,
     enqueue,
     next_event_s,
+)
+from .state import (
+    FINISHED,
+    MARK_ALLOWANCE,
+    MARK_AWAITED,
+    PENDING,
+    REJECTED,
+    instances,
+    marks,
+    params,
+    requests,
+    segment_parent,
 )
 from ..policies.reuse_fit import ReuseFit, observe
 from .router import choose
@@ -99,7 +105,7 @@ class World:
             at = start
             while at < end:
                 status, at = _run_arrivals(
-                    self._cluster,
+                    self._cluster.record,
                     self._prepared.fit,
                     self._prepared.tree.n_blocks,
                     self._router,
@@ -110,7 +116,7 @@ class World:
                 self._handle(status, at)
         status = PAUSED
         while status != OK:
-            status = _drain(self._cluster)
+            status = _drain(self._cluster.record)
             self._handle(status, n)
         last_s = float(np.max(self._cluster.instances["now_s"], initial=0.0))
         yield self._env.timeout(max(0.0, last_s - self._env.now))
@@ -119,7 +125,7 @@ class World:
         """Deal with what made compiled code return."""
         self._cluster.marks[MARK_ALLOWANCE] = STEPS_A_CALL
         if status == POLICY_ERROR:
-            orders = self._cluster.pools.orders
+            orders = self._cluster.orders
             raise self._prepared.binding.failure(self._policy_name, orders)
         if status == FULL_LOG and self._log is not None:
             self._log.take(self._cluster)
@@ -157,7 +163,7 @@ class World:
         yield self._env.timeout(arrival_s - self._env.now if delay_s is None else delay_s)
         self._advance_to(self._env.now)
         _arrive(
-            self._cluster,
+            self._cluster.record,
             self._prepared.fit,
             self._prepared.tree.n_blocks,
             self._router,
@@ -179,7 +185,7 @@ class World:
         requests = self._cluster.requests
         while True:
             horizon_s = self._env.peek()
-            status, now_s = _advance_to_finish(self._cluster, horizon_s)
+            status, now_s = _advance_to_finish(self._cluster.record, horizon_s)
             if status == AWAITED:
                 yield self._env.timeout(max(0.0, now_s - self._env.now))
                 done = awaited[requests["status"][awaited] == FINISHED]
@@ -196,7 +202,7 @@ class World:
     def _advance_to(self, until_s: float) -> None:
         status = PAUSED
         while status != OK:
-            status = _advance_all(self._cluster, until_s)
+            status = _advance_all(self._cluster.record, until_s)
             if status != OK:
                 self._handle(status, 0)
 
@@ -225,8 +231,9 @@ def think_times_s(prepared: Prepared) -> NDArray[np.float64]:
 
 
 @njit(cache=True)
-def _advance_all(c: Cluster, until_s: float) -> int:
-    for i in range(len(c.instances)):
+def _advance_all(ref: NDArray[Any], until_s: float) -> int:
+    c = ref[0]
+    for i in range(c.n_instances):
         status = advance(c, i, until_s)
         if status != OK:
             return int(status)
@@ -234,13 +241,13 @@ def _advance_all(c: Cluster, until_s: float) -> int:
 
 
 @njit(cache=True)
-def _drain(c: Cluster) -> int:
-    return int(_advance_all(c, np.inf))
+def _drain(ref: NDArray[Any]) -> int:
+    return int(_advance_all(ref, np.inf))
 
 
 @njit(cache=True)
 def _arrive(
-    c: Cluster,
+    ref: NDArray[Any],
     fit: ReuseFit,
     n_blocks: NDArray[np.int32],
     router: int,
@@ -249,17 +256,18 @@ def _arrive(
     now_s: float,
 ) -> None:
     """Let request `r` arrive: instances stand at `now_s`."""
-    request = c.requests[r]
+    c = ref[0]
+    request = requests(c)[r]
     request.arrival_s = now_s
     if len(fit.last_s) > 0:
-        params = c.pools.params
-        observe(fit, c.segment_parent, n_blocks, request.end, request.category, now_s, params)
+        parent = segment_parent(c)
+        observe(fit, parent, n_blocks, request.end, request.category, now_s, params(c))
     enqueue(c, choose(c, r, router, keys), r)
 
 
 @njit(cache=True)
 def _run_arrivals(
-    c: Cluster,
+    ref: NDArray[Any],
     fit: ReuseFit,
     n_blocks: NDArray[np.int32],
     router: int,
@@ -268,35 +276,37 @@ def _run_arrivals(
     end: int,
 ) -> tuple[int, int]:
     """Let requests start .. end - 1 arrive in turn; return (status, first that has not)."""
+    c = ref[0]
     for r in range(start, end):
-        if c.requests[r].status != PENDING:
+        if requests(c)[r].status != PENDING:
             continue
-        now_s = c.requests[r].arrival_s
-        status = _advance_all(c, now_s)
+        now_s = requests(c)[r].arrival_s
+        status = _advance_all(ref, now_s)
         if status != OK:
             return int(status), r
-        _arrive(c, fit, n_blocks, router, keys, r, now_s)
+        _arrive(ref, fit, n_blocks, router, keys, r, now_s)
     return OK, end
 
 
 @njit(cache=True)
-def _advance_to_finish(c: Cluster, until_s: float) -> tuple[int, float]:
+def _advance_to_finish(ref: NDArray[Any], until_s: float) -> tuple[int, float]:
     """Move all instances in step with each other until an awaited request finishes."""
-    c.marks[MARK_AWAITED] = 0
+    c = ref[0]
+    marks(c)[MARK_AWAITED] = 0
     while True:
         first_s = np.inf
         first = -1
-        for i in range(len(c.instances)):
+        for i in range(c.n_instances):
             at_s = next_event_s(c, i)
-            is_ending = c.instances[i].is_stepping
+            is_ending = instances(c)[i].is_stepping
             if at_s < first_s or (at_s == first_s and is_ending and first >= 0
-                                  and not c.instances[first].is_stepping):
+                                  and not instances(c)[first].is_stepping):
                 first_s, first = at_s, i
         if first < 0 or first_s > until_s:
             return OK, until_s
-        if c.instances[first].is_stepping:
+        if instances(c)[first].is_stepping:
             status = advance(c, first, first_s)  # commits; starts nothing at first_s
-            if c.marks[MARK_AWAITED]:
+            if marks(c)[MARK_AWAITED]:
                 return AWAITED, first_s
         elif first_s >= until_s:
             return OK, until_s

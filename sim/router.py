@@ -9,7 +9,8 @@ from numba import njit
 from numpy.typing import NDArray
 
 from .. import ConfigError
-from .instance import MARK_ROUTED, Cluster, write_keys
+from .instance import write_keys
+from .state import MARK_ROUTED, State, copies, instances, marks, requests, row_of
 
 ROUND_ROBIN = 0
 LEAST_LOADED = 1
@@ -37,17 +38,17 @@ def router_code(name: str) -> int:
 
 
 @njit(cache=True)
-def choose(c: Cluster, r: int, router: int, keys: NDArray[np.int32]) -> int:
+def choose(c: State, r: int, router: int, keys: NDArray[np.int32]) -> int:
     """Choose an instance for request `r`; all instances stand at its arrival.
 
     round-robin: in turn. least-loaded: fewest requests running or waiting. prefix-aware: most
     leading blocks cached, then fewest requests. Then the lowest number. `keys` is scratch space
     for the longest request.
     """
-    n_instances = len(c.instances)
+    n_instances = c.n_instances
     if router == ROUND_ROBIN or n_instances == 1:
-        i = c.marks[MARK_ROUTED] % n_instances
-        c.marks[MARK_ROUTED] += 1
+        i = marks(c)[MARK_ROUTED] % n_instances
+        marks(c)[MARK_ROUTED] += 1
         return int(i)
     best = -1
     best_hits = 0
@@ -55,10 +56,10 @@ def choose(c: Cluster, r: int, router: int, keys: NDArray[np.int32]) -> int:
     if router == PREFIX_AWARE:
         write_keys(c, r, keys)
     limit = 0
-    if router == PREFIX_AWARE and c.limits.prefix_caching:
-        limit = (c.requests[r].input_tokens - 1) // c.limits.block_size
+    if router == PREFIX_AWARE and c.prefix_caching:
+        limit = (requests(c)[r].input_tokens - 1) // c.block_size
     for i in range(n_instances):
-        load = c.instances[i].n_running + c.instances[i].n_waiting
+        load = instances(c)[i].n_running + instances(c)[i].n_waiting
         hits = 0
         if limit > 0 and (best_hits == 0 or _holds(c, i, keys[best_hits - 1])):
             # no look-up can win or tie unless the block that the best one ends in is there
@@ -70,6 +71,6 @@ def choose(c: Cluster, r: int, router: int, keys: NDArray[np.int32]) -> int:
 
 
 @njit(cache=True)
-def _holds(c: Cluster, i: int, key: int) -> bool:
-    row = c.pools.row_of[key]
-    return bool(row >= 0 and c.pools.copies[row, i] >= 0)
+def _holds(c: State, i: int, key: int) -> bool:
+    row = row_of(c)[key]
+    return bool(row >= 0 and copies(c)[row, i] >= 0)

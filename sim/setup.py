@@ -12,22 +12,22 @@ from ..calibration.latency import LatencyModel
 from ..policies import Policy
 from ..policies.base import Binding, Setting
 from ..policies.lru import Lru
-from ..policies.order import LRU_LIST
+from ..policies.order import ITEM, LRU_LIST, ORDER
 from ..policies.reuse_fit import ReuseFit, make_reuse_fit
 from ..traces.prefix_tree import PrefixTree
 from ..traces.schema import Trace
 from .config import EngineConfig
-from .instance import (
+from .state import (
+    BLOCK,
     INSTANCE,
     N_MARKS,
     PENDING,
+    POOL,
     REJECTED,
     REQUEST,
     SAMPLE_FIELDS,
     Cluster,
-    Limits,
 )
-from .kvcache import make_pools
 
 MOST_TURNS = 6
 """Turns from this one on are one category."""
@@ -121,73 +121,108 @@ def prepare(
         binding = Binding(mode=LRU_LIST)
     else:
         binding = policy.bind(setting)
-    pools = make_pools(
-        n_instances,
-        n_blocks,
-        n_keys,
-        mode=binding.mode,
-        n_queues=binding.n_queues,
-        params=binding.params,
-    )
-    binding.apply(pools.orders)
     fit_arguments = binding.fit_arguments
     fit = make_reuse_fit(
         len(tree.parent) if fit_arguments else 0,
         len(names),
         **(fit_arguments or {"refit_s": 1.0, "window_s": 1.0, "min_gap_s": 0.0, "is_shifted": False}),
     )
-    if policy.needs_future:
+    is_offline = policy.needs_future
+    if is_offline:
         use_offsets, uses = tree.uses(fits)
         segment_of = np.repeat(np.arange(len(tree.parent), dtype=np.int32), tree.n_blocks)
     else:
-        use_offsets, uses = np.zeros(1, np.int64), np.zeros(1, np.int32)
-        segment_of = np.zeros(1, np.int32)
+        use_offsets, uses = np.zeros(1, np.int64), np.zeros(0, np.int32)
+        segment_of = np.zeros(0, np.int32)
 
     longest = max(1, int(needed[fits].max(initial=1)))
-    rows = engine.max_num_seqs + 1
+    n_tables = engine.max_num_seqs + 1
     instances = np.zeros(n_instances, INSTANCE)
     instances["waiting_head"] = instances["waiting_tail"] = -1
     instances["head_request"] = instances["last_sample"] = -1
-    instances["n_tables_free"] = rows - 1
-    instances["head_table"] = rows - 1
+    instances["n_tables_free"] = n_tables - 1
+    instances["head_table"] = n_tables - 1
     span_s = float(trace.arrival_s[-1] - trace.arrival_s[0]) or 1.0
     every_s = 2.0 ** np.floor(np.log2(span_s / (N_SAMPLES / 4)))
-    log_ints = max(LOG_INTS, 4 * n_instances * (6 + 5 * engine.max_num_seqs)) if is_logged else 0
-    n_open = max(1, engine.max_num_seqs)
-    cluster = Cluster(
-        limits=Limits(
-            block_size=block_size,
-            n_blocks=n_blocks,
-            max_num_seqs=engine.max_num_seqs,
-            max_num_batched_tokens=engine.max_num_batched_tokens,
-            long_prefill_token_threshold=engine.long_prefill_token_threshold,
-            watermark_blocks=int(engine.watermark * n_blocks),
-            reserve_full_isl=int(engine.reserve_full_isl),
-            prefix_caching=int(engine.prefix_caching),
-            latency_kind=latency.kind_code,
-        ),
-        latency=latency.coefficients,
-        pools=pools,
-        requests=requests,
-        instances=instances,
-        segment_parent=tree.parent,
-        segment_depth=tree.depth,
-        segment_first_key=tree.first_key,
-        segment_of=segment_of,
-        uses=uses,
-        use_offsets=use_offsets,
-        tables=np.empty((n_instances, rows, longest), np.int32),
-        table_keys=np.empty((n_instances, rows, longest), np.int32),
-        free_tables=np.tile(np.arange(rows, dtype=np.int32), (n_instances, 1)),
-        running=np.zeros((n_instances, n_open), np.int32),
-        entries=np.zeros((n_instances, n_open, 3), np.int32),
-        preempted=np.zeros((n_instances, n_open), np.int32),
-        log=np.zeros(log_ints, np.int32),
-        log_start_s=np.zeros(log_ints // 8),
-        samples=np.full((N_SAMPLES, n_instances, len(SAMPLE_FIELDS)), np.nan),
-        marks=np.zeros(N_MARKS, np.int64),
-        sample_every_s=np.array([every_s]),
-    )
+    n_log = max(LOG_INTS, 16 * n_instances * (6 + 5 * engine.max_num_seqs)) if is_logged else 0
+    is_listed = binding.mode == LRU_LIST
+    n_items = 1 if is_listed else n_instances * n_blocks
+    n_rows = n_instances * (n_blocks - 1)
+    blocks = np.zeros(n_instances * n_blocks, BLOCK)
+    for name in ("key", "after", "before", "newer"):
+        blocks[name] = -1
+    pools = np.zeros(n_instances, POOL)
+    pools["n_free"] = pools["n_unkeyed"] = n_blocks - 1
+    pools["lru_head"] = pools["lru_tail"] = -1
+    orders = np.zeros(n_instances, ORDER)
+    orders["mode"] = binding.mode
+    orders["n_queues"] = binding.n_queues
+    orders["first_root"] = np.arange(n_instances) * binding.n_queues
+    binding.apply(orders)
+    unkeyed = np.zeros((n_instances, n_blocks), np.int32)
+    unkeyed[:, : n_blocks - 1] = np.arange(n_blocks - 1, 0, -1)
+    unkeyed += np.arange(n_instances, dtype=np.int32)[:, None] * n_blocks
+    n_children = np.zeros((1, 1) if is_listed else (n_rows, n_instances), np.int32)
+    arrays = {
+        "blocks": blocks,
+        "items": np.zeros(n_items, ITEM),
+        "parent_key": np.full(n_items, -1, np.int32),
+        "pools": pools,
+        "orders": orders,
+        "roots": np.full(n_instances * binding.n_queues, -1, np.int32),
+        "params": binding.params,
+        "row_of": np.full(n_keys, -1, np.int32),
+        "copies": np.full((n_rows, n_instances), -1, np.int32),
+        "n_children": n_children,
+        "n_holders": np.zeros(n_rows, np.int32),
+        "free_rows": np.append(np.arange(n_rows - 1, -1, -1), n_rows).astype(np.int32),
+        "unkeyed": unkeyed,
+        "requests": requests,
+        "instances": instances,
+        "segment_parent": tree.parent,
+        "segment_depth": tree.depth,
+        "segment_first_key": tree.first_key,
+        "segment_of": segment_of,
+        "uses": uses,
+        "use_offsets": use_offsets,
+        "tables": np.empty((n_instances, n_tables, longest), np.int32),
+        "table_keys": np.empty((n_instances, n_tables, longest), np.int32),
+        "free_tables": np.tile(np.arange(n_tables, dtype=np.int32), (n_instances, 1)),
+        "running": np.zeros((n_instances, engine.max_num_seqs), np.int32),
+        "entries": np.zeros((n_instances, engine.max_num_seqs, 3), np.int32),
+        "preempted": np.zeros((n_instances, engine.max_num_seqs), np.int32),
+        "log": np.zeros(n_log, np.int32),
+        "log_start_s": np.zeros(n_log // 8),
+        "samples": np.full((N_SAMPLES, n_instances, len(SAMPLE_FIELDS)), np.nan),
+        "marks": np.zeros(N_MARKS, np.int64),
+        "sample_every_s": np.array([every_s]),
+        "latency": latency.coefficients,
+    }
+    sizes = {
+        "n_instances": n_instances,
+        "n_queues": binding.n_queues,
+        "n_keys": n_keys,
+        "n_rows": n_rows,
+        "n_requests": n,
+        "n_segments": len(tree.parent),
+        "n_uses": len(uses),
+        "n_segment_keys": len(segment_of),
+        "n_tables": n_tables,
+        "n_table_blocks": longest,
+        "n_log": n_log,
+        "n_samples": N_SAMPLES,
+        "is_listed": int(is_listed),
+        "block_size": block_size,
+        "n_blocks": n_blocks,
+        "max_num_seqs": engine.max_num_seqs,
+        "max_num_batched_tokens": engine.max_num_batched_tokens,
+        "long_prefill_token_threshold": engine.long_prefill_token_threshold,
+        "watermark_blocks": int(engine.watermark * n_blocks),
+        "reserve_full_isl": int(engine.reserve_full_isl),
+        "prefix_caching": int(engine.prefix_caching),
+        "latency_kind": latency.kind_code,
+    }
+    cluster = Cluster(sizes, arrays)
     return Prepared(
         trace=trace,
         tree=tree,

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from .. import TraceError
 from .block_size import LARGEST_BLOCK_SIZE, infer_block_size
 from .chain import chained_ids
+from .hashing import spans
 from .rows import Rows, wrong
 from .schema import Sessions, Trace
 from .sessions import infer_sessions, link_turns, numbered
@@ -37,7 +38,7 @@ def build(rows: Rows, *, name: str | None = None, block_size: int | None = None)
         turn=np.ones(len(rows), np.int64),
         category=np.zeros(len(rows), np.int64) if rows.category is None else rows.category,
         category_names=rows.category_names,
-        block_ids=chained_ids(rows.block_ids, rows.block_offsets),
+        block_ids=_chained(rows),
         block_offsets=rows.block_offsets,
         covered_tokens=_covered(rows, size),
         sessions=Sessions.NONE,
@@ -52,6 +53,13 @@ def build(rows: Rows, *, name: str | None = None, block_size: int | None = None)
     else:
         parent, turn = _parents(rows, rows.parent, session), rows.turn
     return replace(trace, session=session, parent=parent, turn=turn, sessions=rows.sessions)
+
+
+def _chained(rows: Rows) -> NDArray[np.int64]:
+    # Small ids are checked in a second; for others a file's word spares a table of all of them.
+    if rows.says_chained and spans(rows.block_ids) is None:
+        return rows.block_ids
+    return chained_ids(rows.block_ids, rows.block_offsets)
 
 
 def _usable(rows: Rows) -> Rows:

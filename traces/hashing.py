@@ -34,8 +34,8 @@ def find(slots: NDArray[np.int32], keys: NDArray[np.int64], key: int) -> int:
 
 @njit(cache=True)
 def grown(slots: NDArray[np.int32], keys: NDArray[np.int64], n_keys: int) -> NDArray[np.int32]:
-    """Return four times as many slots, holding the first `n_keys` keys."""
-    bigger = np.full(slots.size * 4, -1, np.int32)
+    """Return twice as many slots, holding the first `n_keys` keys."""
+    bigger = np.full(slots.size * 2, -1, np.int32)
     for number in range(n_keys):
         bigger[find(bigger, keys, keys[number])] = number
     return bigger
@@ -67,8 +67,8 @@ def grown_pairs(
     seconds: NDArray[np.int64],
     n_pairs: int,
 ) -> NDArray[np.int32]:
-    """Return four times as many slots, holding the first `n_pairs` pairs."""
-    bigger = np.full(slots.size * 4, -1, np.int32)
+    """Return twice as many slots, holding the first `n_pairs` pairs."""
+    bigger = np.full(slots.size * 2, -1, np.int32)
     for number in range(n_pairs):
         bigger[find_pair(bigger, firsts, seconds, firsts[number], seconds[number])] = number
     return bigger

@@ -58,6 +58,18 @@ class PrefixTree:
         """
         return _list_uses(self.parent, self.end, is_counted)
 
+    def head(self, n: int) -> PrefixTree:
+        """The tree of the first `n` requests, perhaps cut finer than they alone need."""
+        n_segments = int(self.end[:n].max(initial=-1)) + 1
+        return PrefixTree(
+            block_size=self.block_size,
+            parent=self.parent[:n_segments],
+            first_key=self.first_key[:n_segments],
+            n_blocks=self.n_blocks[:n_segments],
+            depth=self.depth[:n_segments],
+            end=self.end[:n],
+        )
+
     def per_block(self) -> PrefixTree:
         """The same tree with every block a segment of its own (segment number = key)."""
         n_keys = self.n_keys
@@ -106,7 +118,7 @@ def compile_tree(trace: Trace, block_size: int, *, partial_blocks: bool) -> Pref
     per_id = -(-trace.block_size // block_size)
     if partial_blocks and trace.block_size % block_size:
         per_id += 1  # a partial block may end in the id before the one its full twin ends in
-    divergence, base, up, end, n_keys = _lay_out(
+    laid_out = _lay_out(
         ids,
         trace.block_offsets,
         n_path.astype(np.int64),
@@ -116,7 +128,15 @@ def compile_tree(trace: Trace, block_size: int, *, partial_blocks: bool) -> Pref
         per_id,
         np.full(n_ids * per_id, -1, np.int32),
     )
-    return _cut_into_segments(divergence, base, up, end, n_keys, block_size)
+    parent, first_key, n_blocks, depth, end = _cut_into_segments(*laid_out)
+    return PrefixTree(
+        block_size=block_size,
+        parent=parent,
+        first_key=first_key,
+        n_blocks=n_blocks,
+        depth=depth,
+        end=end,
+    )
 
 
 @njit(cache=True)
@@ -193,35 +213,53 @@ def _list_uses(
     return offsets, rows
 
 
+@njit(cache=True)
 def _cut_into_segments(
     divergence: NDArray[np.int32],
     base: NDArray[np.int64],
     up: NDArray[np.int64],
-    end: NDArray[np.int64],
+    last: NDArray[np.int64],
     n_keys: int,
-    block_size: int,
-) -> PrefixTree:
-    """Cut each request's run of new keys where a path ends or another branches off."""
-    is_owner = base >= 0
-    cuts = np.unique(np.concatenate((end[end >= 0], up[up >= 0])))  # last key of each segment
-    first_key = np.concatenate((np.zeros(1, np.int64), cuts[:-1] + 1))[: len(cuts)]
-    owner_base = base[is_owner]  # increasing: keys are numbered in request order
-    owner = np.searchsorted(owner_base, first_key, side="right") - 1
-    into_run = first_key - owner_base[owner]
-    owner_up = up[is_owner][owner]
-    parent = np.where(
-        into_run > 0,
-        np.arange(len(cuts)) - 1,
-        np.where(owner_up >= 0, np.searchsorted(cuts, owner_up), -1),
-    )
-    return PrefixTree(
-        block_size=block_size,
-        parent=parent.astype(np.int32),
-        first_key=first_key,
-        n_blocks=(cuts - first_key + 1).astype(np.int32),
-        depth=(divergence[is_owner][owner] + into_run).astype(np.int32),
-        end=np.where(end >= 0, np.searchsorted(cuts, end), -1).astype(np.int32),
-    )
+) -> tuple[
+    NDArray[np.int32], NDArray[np.int64], NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]
+]:
+    """Cut each request's run of new keys where a path ends or another branches off.
+
+    Returns parent, first_key, n_blocks and depth of the segments, and the requests' ends.
+    """
+    number = np.zeros(n_keys, np.int32)  # first: whether a segment ends here; then: its number
+    for r in range(len(last)):
+        if last[r] >= 0:
+            number[last[r]] = 1
+        if up[r] >= 0:
+            number[up[r]] = 1
+    n_segments = 0
+    for key in range(n_keys):
+        is_cut = number[key]
+        number[key] = n_segments
+        n_segments += is_cut
+    parent = np.empty(n_segments, np.int32)
+    first_key = np.empty(n_segments, np.int64)
+    n_blocks = np.empty(n_segments, np.int32)
+    depth = np.empty(n_segments, np.int32)
+    end = np.full(len(last), -1, np.int32)
+    for r in range(len(last)):
+        if last[r] < 0:
+            continue
+        end[r] = number[last[r]]
+        if base[r] < 0:
+            continue
+        above = number[up[r]] if up[r] >= 0 else -1
+        key = base[r]
+        for segment in range(number[key], end[r] + 1):
+            parent[segment] = above
+            above = segment
+            first_key[segment] = key
+            depth[segment] = divergence[r] + key - base[r]
+            while key <= last[r] and number[key] == segment:
+                key += 1
+            n_blocks[segment] = key - first_key[segment]
+    return parent, first_key, n_blocks, depth, end
 
 
 def _small_ids(ids: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -69,6 +69,8 @@ class Rows:
     think_s: NDArray[np.float64] | None = None
     block_size: int | None = None
     """What the files say; None if they do not."""
+    says_chained: bool = False
+    """Whether the file claims that each id names all blocks before it too."""
     sessions: Sessions = Sessions.GIVEN
     """How session, parent and turn came about, where they are there."""
     name: str | None = None

@@ -45,11 +45,11 @@ def _read_one(path: Path) -> Rows:
     with _intact(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
         name_of = _name_of(path, file.schema_arrow.names)
         told = _told(path, dict(file.schema_arrow.metadata or {}))
-        ids, offsets = _read_ids(path, file, name_of["block_ids"])
-        n = len(offsets) - 1
         flat = [name for column, name in name_of.items() if column != "block_ids"]
         columns = Columns(path, file.read(columns=flat), name_of)
-        if n != columns.table.num_rows or n != file.metadata.num_rows:
+        n = columns.table.num_rows
+        ids, offsets = _read_ids(path, file, name_of["block_ids"], n)
+        if len(offsets) != n + 1:
             raise ValueError("columns differ in length")
         per_s = 1000.0 if name_of["arrival_s"] == MILLISECONDS else 1.0
         arrival = columns.numbers("arrival_s", low=0, high=LATEST_S * per_s)
@@ -75,6 +75,7 @@ def _read_one(path: Path) -> Rows:
             category_names=category_names,
             think_s=columns.think_s(),
             block_size=told.block_size,
+            says_chained=told.says_chained,
             sessions=told.sessions,
             name=told.name,
             dropped=told.dropped,
@@ -112,6 +113,7 @@ class _Told:
     """What the file says of itself."""
 
     block_size: int | None = None
+    says_chained: bool = False
     sessions: Sessions = Sessions.GIVEN
     name: str | None = None
     dropped: dict[str, int] = field(default_factory=dict)
@@ -131,6 +133,7 @@ def _told(path: Path, metadata: dict[bytes, bytes]) -> _Told:
         raise wrong(str(path), "category_names", "a list of strings", names)
     return _Told(
         block_size=int(texts["block_size"]),
+        says_chained=texts["chained"] == "true",
         sessions=Sessions(texts["sessions"]),
         name=texts["name"],
         dropped=dropped,
@@ -139,19 +142,16 @@ def _told(path: Path, metadata: dict[bytes, bytes]) -> _Told:
 
 
 def _read_ids(
-    path: Path, file: pq.ParquetFile, name: str
+    path: Path, file: pq.ParquetFile, name: str, n_all: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Read all lists into one array, batch by batch: never two copies of all ids at once."""
+    """Read all lists into one array, batch by batch: never two copies of all `n_all` rows' ids."""
     import pyarrow as pa
 
     kind = file.schema_arrow.field(name).type
     is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind)
     if not is_list or not pa.types.is_integer(kind.value_type):
         raise wrong(str(path), name, "a column of lists of integers", str(kind))
-    groups = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
-    leaves = [group.column(i) for group in groups for i in range(group.num_columns)]
-    room = sum(leaf.num_values for leaf in leaves if leaf.path_in_schema.split(".")[0] == name)
-    ids = np.empty(room, np.int64)
+    ids = np.empty(0, np.int64)
     lengths = [np.zeros(1, np.int64)]
     n_rows = n_ids = 0
     for batch in file.iter_batches(_BATCH_ROWS, columns=[name]):
@@ -161,8 +161,11 @@ def _read_ids(
         if lists.null_count or values.null_count:
             bad = next(i for i, row in enumerate(lists.to_pylist()) if row is None or None in row)
             raise wrong(f"{path}:{n_rows + bad + 1}", name, "a list of integers", None)
-        found = values.to_numpy(zero_copy_only=False)
-        ids[n_ids : n_ids + len(found)] = found.astype(np.int64, copy=False)
+        n_rows, start, n_ids = n_rows + len(lists), n_ids, n_ids + len(values)
+        if n_ids > len(ids):
+            # In place, and to what all rows will need if they are like those so far.
+            ids.resize(max(n_ids, int(1.02 * n_ids * n_all / max(n_rows, 1))), refcheck=False)
+        ids[start:n_ids] = values.to_numpy(zero_copy_only=False).astype(np.int64, copy=False)
         lengths.append(np.diff(lists.offsets.to_numpy()).astype(np.int64))
-        n_rows, n_ids = n_rows + len(lists), n_ids + len(found)
-    return ids[:n_ids], np.cumsum(np.concatenate(lengths))
+    ids.resize(n_ids, refcheck=False)
+    return ids, np.cumsum(np.concatenate(lengths))

@@ -1,0 +1,441 @@
+"""The state of a whole cluster, as compiled code sees it: one record of sizes and addresses.
+
+Compiled functions take that record (one pointer) and reach an array by the function of its
+name: `blocks(c)[b].ref`. Python reaches the same arrays as attributes of `Cluster`. Passing
+the arrays themselves would cost more than the work of most functions.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import carray, njit, types
+from numba.extending import intrinsic
+from numpy.typing import NDArray
+
+from ..policies.order import ITEM, ORDER
+
+BLOCK = np.dtype(
+    [("ref", "i4"), ("key", "i4"), ("after", "i4"), ("before", "i4"), ("newer", "i4")], align=True
+)
+"""Users, key (-1: none), neighbours in the lru list, next newer copy of the same key."""
+
+POOL = np.dtype(
+    [
+        ("n_free", "i8"),
+        ("n_unkeyed", "i8"),
+        ("lru_head", "i8"),
+        ("lru_tail", "i8"),
+        ("n_released", "i8"),
+        ("n_inserted", "i8"),
+        ("evictions", "i8"),
+    ],
+    align=True,
+)
+"""One instance's block pool: free blocks, those of them without a key, the lru list, counters."""
+
+WAITING = 0
+RUNNING = 1
+FINISHED = 2
+REJECTED = 3
+PENDING = 4
+"""Not arrived yet."""
+
+REQUEST = np.dtype(
+    [
+        ("arrival_s", "f8"),
+        ("first_scheduled_s", "f8"),
+        ("first_token_s", "f8"),
+        ("finish_s", "f8"),
+        ("input_tokens", "i4"),
+        ("output_tokens", "i4"),
+        ("known", "i4"),
+        ("computed", "i4"),
+        ("n_held", "i4"),
+        ("n_published", "i4"),
+        ("table", "i4"),
+        ("n_shared", "i4"),
+        ("end", "i4"),
+        ("private_key", "i4"),
+        ("category", "i4"),
+        ("after", "i4"),
+        ("instance", "i4"),
+        ("status", "i4"),
+        ("cached_tokens", "i4"),
+        ("recached_tokens", "i4"),
+        ("prefill_tokens", "i4"),
+        ("preemptions", "i4"),
+        ("is_awaited", "i4"),
+    ],
+    align=True,
+)
+"""A request: `known` tokens = prompt + sampled, `computed` of them have KV; its block table."""
+
+INSTANCE = np.dtype(
+    [
+        ("now_s", "f8"),
+        ("step_start_s", "f8"),
+        ("busy_s", "f8"),
+        ("is_stepping", "i8"),
+        ("n_running", "i8"),
+        ("n_waiting", "i8"),
+        ("waiting_head", "i8"),
+        ("waiting_tail", "i8"),
+        ("n_tables_free", "i8"),
+        ("head_table", "i8"),
+        ("head_request", "i8"),
+        ("n_entries", "i8"),
+        ("n_preempted", "i8"),
+        ("free_blocks", "i8"),
+        ("steps", "i8"),
+        ("lookup_tokens", "i8"),
+        ("hit_tokens", "i8"),
+        ("lookup_blocks", "i8"),
+        ("hit_blocks", "i8"),
+        ("prefill_tokens", "i8"),
+        ("decode_tokens", "i8"),
+        ("context_tokens", "i8"),
+        ("preemptions", "i8"),
+        ("output_tokens", "i8"),
+        ("finished", "i8"),
+        ("last_sample", "i8"),
+        ("n_admitted", "i8"),
+    ],
+    align=True,
+)
+"""One instance: its clock (the end of the open step, if one is open), queue and counters."""
+
+SAMPLE_FIELDS = (
+    "running",
+    "waiting",
+    "free_blocks",
+    "cached_blocks",
+    "used_blocks",
+    "lookup_tokens",
+    "hit_tokens",
+    "evictions",
+    "preemptions",
+    "prefill_tokens",
+    "decode_tokens",
+    "busy_s",
+)
+"""Columns of the time series; from `lookup_tokens` on they count from the start of the run."""
+
+MARK_LOG = 0
+MARK_LOG_STEPS = 1
+MARK_ALLOWANCE = 2
+MARK_AWAITED = 3
+MARK_ROUTED = 4
+N_MARKS = 5
+"""Scalars of the run: log in use (numbers, steps), scheduler steps left in this call, awaited
+requests that finished in it, requests routed in turn."""
+
+SIZES = (
+    "n_instances",
+    "n_queues",
+    "n_keys",
+    "n_rows",
+    "n_requests",
+    "n_segments",
+    "n_uses",
+    "n_segment_keys",
+    "n_tables",
+    "n_table_blocks",
+    "n_log",
+    "n_samples",
+    "is_listed",
+    "block_size",
+    "n_blocks",
+    "max_num_seqs",
+    "max_num_batched_tokens",
+    "long_prefill_token_threshold",
+    "watermark_blocks",
+    "reserve_full_isl",
+    "prefix_caching",
+    "latency_kind",
+)
+"""Whole numbers of the state record: array sizes and engine settings."""
+
+ARRAYS: dict[str, Any] = {
+    "blocks": BLOCK,
+    "items": ITEM,
+    "parent_key": np.int32,
+    "pools": POOL,
+    "orders": ORDER,
+    "roots": np.int32,
+    "params": np.float64,
+    "row_of": np.int32,
+    "copies": np.int32,
+    "n_children": np.int32,
+    "n_holders": np.int32,
+    "free_rows": np.int32,
+    "unkeyed": np.int32,
+    "requests": REQUEST,
+    "instances": INSTANCE,
+    "segment_parent": np.int32,
+    "segment_depth": np.int32,
+    "segment_first_key": np.int64,
+    "segment_of": np.int32,
+    "uses": np.int32,
+    "use_offsets": np.int64,
+    "tables": np.int32,
+    "table_keys": np.int32,
+    "free_tables": np.int32,
+    "running": np.int32,
+    "entries": np.int32,
+    "preempted": np.int32,
+    "log": np.int32,
+    "log_start_s": np.float64,
+    "samples": np.float64,
+    "marks": np.int64,
+    "sample_every_s": np.float64,
+    "latency": np.float64,
+}
+"""Element type of each array; its meaning and shape stand at the function of its name."""
+
+STATE = np.dtype([(name, "i8") for name in (*SIZES, *ARRAYS)])
+State = Any  # a record of dtype STATE
+
+
+class Cluster:
+    """The arrays of a cluster, kept alive, and the record that compiled code gets."""
+
+    def __init__(self, sizes: dict[str, int], arrays: dict[str, NDArray[Any]]) -> None:
+        self.record = np.zeros(1, STATE)
+        for name in SIZES:
+            self.record[name] = sizes[name]
+        for name, dtype in ARRAYS.items():
+            array = arrays[name]
+            if array.dtype != np.dtype(dtype) or not array.flags.c_contiguous:
+                raise TypeError(f"{name}: must be contiguous {np.dtype(dtype)}, is {array.dtype}")
+            self.record[name] = array.ctypes.data
+        self._arrays = arrays
+
+    def __getattr__(self, name: str) -> NDArray[Any]:
+        try:
+            return self.__dict__["_arrays"][name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+
+@intrinsic
+def _pointer(typing_context: Any, address: Any) -> Any:
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.inttoptr(args[0], ir.IntType(8).as_pointer())
+
+    return types.voidptr(types.int64), codegen
+
+
+# The pools: instance i owns blocks i * n_blocks .. (i + 1) * n_blocks - 1.
+
+
+@njit(cache=True)
+def blocks(c: State) -> NDArray[Any]:
+    """(n_instances * n_blocks,) of BLOCK."""
+    return carray(_pointer(c.blocks), (c.n_instances * c.n_blocks,), BLOCK)
+
+
+@njit(cache=True)
+def items(c: State) -> NDArray[Any]:
+    """The same blocks as a policy sees them, ITEM; (1,) where the lru list orders."""
+    return carray(_pointer(c.items), (c.n_instances * c.n_blocks,), ITEM)
+
+
+@njit(cache=True)
+def parent_key(c: State) -> NDArray[np.int32]:
+    """Key of the block before, by block; (1,) where the lru list orders."""
+    return carray(_pointer(c.parent_key), (c.n_instances * c.n_blocks,), np.int32)
+
+
+@njit(cache=True)
+def pools(c: State) -> NDArray[Any]:
+    """(n_instances,) of POOL."""
+    return carray(_pointer(c.pools), (c.n_instances,), POOL)
+
+
+@njit(cache=True)
+def orders(c: State) -> NDArray[Any]:
+    """(n_instances,) of ORDER."""
+    return carray(_pointer(c.orders), (c.n_instances,), ORDER)
+
+
+@njit(cache=True)
+def roots(c: State) -> NDArray[np.int32]:
+    """(n_instances * n_queues,): heaps of the policy."""
+    return carray(_pointer(c.roots), (c.n_instances * c.n_queues,), np.int32)
+
+
+@njit(cache=True)
+def params(c: State) -> NDArray[np.float64]:
+    """(n_queues, 3): parameters of category queues."""
+    return carray(_pointer(c.params), (c.n_queues, 3), np.float64)
+
+
+@njit(cache=True)
+def row_of(c: State) -> NDArray[np.int32]:
+    """(n_keys,): row of `copies`, -1 if no instance holds the key."""
+    return carray(_pointer(c.row_of), (c.n_keys,), np.int32)
+
+
+@njit(cache=True)
+def copies(c: State) -> NDArray[np.int32]:
+    """(n_rows, n_instances): oldest copy of a key, -1 if none."""
+    return carray(_pointer(c.copies), (c.n_rows, c.n_instances), np.int32)
+
+
+@njit(cache=True)
+def n_children(c: State) -> NDArray[np.int32]:
+    """(n_rows, n_instances): cached keys one block deeper; (1, 1) where the lru list orders."""
+    return carray(_pointer(c.n_children), (c.n_rows, c.n_instances), np.int32)
+
+
+@njit(cache=True)
+def n_holders(c: State) -> NDArray[np.int32]:
+    """(n_rows,): instances that hold the key."""
+    return carray(_pointer(c.n_holders), (c.n_rows,), np.int32)
+
+
+@njit(cache=True)
+def free_rows(c: State) -> NDArray[np.int32]:
+    """(n_rows + 1,): a stack of unused rows; its height is in the last element."""
+    return carray(_pointer(c.free_rows), (c.n_rows + 1,), np.int32)
+
+
+@njit(cache=True)
+def unkeyed(c: State) -> NDArray[np.int32]:
+    """(n_instances, n_blocks): stack of free blocks without a key."""
+    return carray(_pointer(c.unkeyed), (c.n_instances, c.n_blocks), np.int32)
+
+
+# The requests and their prefix tree (see kvsim.traces.prefix_tree).
+
+
+@njit(cache=True)
+def requests(c: State) -> NDArray[Any]:
+    """(n_requests,) of REQUEST."""
+    return carray(_pointer(c.requests), (c.n_requests,), REQUEST)
+
+
+@njit(cache=True)
+def instances(c: State) -> NDArray[Any]:
+    """(n_instances,) of INSTANCE."""
+    return carray(_pointer(c.instances), (c.n_instances,), INSTANCE)
+
+
+@njit(cache=True)
+def segment_parent(c: State) -> NDArray[np.int32]:
+    """(n_segments,)"""
+    return carray(_pointer(c.segment_parent), (c.n_segments,), np.int32)
+
+
+@njit(cache=True)
+def segment_depth(c: State) -> NDArray[np.int32]:
+    """(n_segments,)"""
+    return carray(_pointer(c.segment_depth), (c.n_segments,), np.int32)
+
+
+@njit(cache=True)
+def segment_first_key(c: State) -> NDArray[np.int64]:
+    """(n_segments,)"""
+    return carray(_pointer(c.segment_first_key), (c.n_segments,), np.int64)
+
+
+@njit(cache=True)
+def segment_of(c: State) -> NDArray[np.int32]:
+    """(n_segment_keys,): segment of a key; empty unless the policy needs the future."""
+    return carray(_pointer(c.segment_of), (c.n_segment_keys,), np.int32)
+
+
+@njit(cache=True)
+def uses(c: State) -> NDArray[np.int32]:
+    """(n_uses,): requests that touch each segment, in order of arrival; empty likewise."""
+    return carray(_pointer(c.uses), (c.n_uses,), np.int32)
+
+
+@njit(cache=True)
+def use_offsets(c: State) -> NDArray[np.int64]:
+    """(n_segments + 1,): where the uses of each segment start."""
+    return carray(_pointer(c.use_offsets), (c.n_segments + 1,), np.int64)
+
+
+# The open step and the running requests of each instance.
+
+
+@njit(cache=True)
+def tables(c: State) -> NDArray[np.int32]:
+    """(n_instances, n_tables, n_table_blocks): blocks of running requests."""
+    shape = (c.n_instances, c.n_tables, c.n_table_blocks)
+    return carray(_pointer(c.tables), shape, np.int32)
+
+
+@njit(cache=True)
+def table_keys(c: State) -> NDArray[np.int32]:
+    """The same shape: keys of a request's full blocks, prompt and output."""
+    shape = (c.n_instances, c.n_tables, c.n_table_blocks)
+    return carray(_pointer(c.table_keys), shape, np.int32)
+
+
+@njit(cache=True)
+def free_tables(c: State) -> NDArray[np.int32]:
+    """(n_instances, n_tables): stack of unused tables."""
+    return carray(_pointer(c.free_tables), (c.n_instances, c.n_tables), np.int32)
+
+
+@njit(cache=True)
+def running(c: State) -> NDArray[np.int32]:
+    """(n_instances, max_num_seqs): requests in order of admission."""
+    return carray(_pointer(c.running), (c.n_instances, c.max_num_seqs), np.int32)
+
+
+@njit(cache=True)
+def entries(c: State) -> NDArray[np.int32]:
+    """(n_instances, max_num_seqs, 3): request, n tokens, C computed before; of the open step."""
+    return carray(_pointer(c.entries), (c.n_instances, c.max_num_seqs, 3), np.int32)
+
+
+@njit(cache=True)
+def preempted(c: State) -> NDArray[np.int32]:
+    """(n_instances, max_num_seqs): preempted in the open step, in order."""
+    return carray(_pointer(c.preempted), (c.n_instances, c.max_num_seqs), np.int32)
+
+
+# What is recorded.
+
+
+@njit(cache=True)
+def log(c: State) -> NDArray[np.int32]:
+    """(n_log,): records of finished steps; empty if nothing is logged."""
+    return carray(_pointer(c.log), (c.n_log,), np.int32)
+
+
+@njit(cache=True)
+def log_start_s(c: State) -> NDArray[np.float64]:
+    """(n_log // 8,): start of each logged step."""
+    return carray(_pointer(c.log_start_s), (c.n_log // 8,), np.float64)
+
+
+@njit(cache=True)
+def samples(c: State) -> NDArray[np.float64]:
+    """(n_samples, n_instances, fields): state at the first step of each interval."""
+    shape = (c.n_samples, c.n_instances, len(SAMPLE_FIELDS))
+    return carray(_pointer(c.samples), shape, np.float64)
+
+
+@njit(cache=True)
+def marks(c: State) -> NDArray[np.int64]:
+    """(N_MARKS,)"""
+    return carray(_pointer(c.marks), (N_MARKS,), np.int64)
+
+
+@njit(cache=True)
+def sample_every_s(c: State) -> NDArray[np.float64]:
+    """(1,): seconds of a sampling interval."""
+    return carray(_pointer(c.sample_every_s), (1,), np.float64)
+
+
+@njit(cache=True)
+def latency(c: State) -> NDArray[np.float64]:
+    """(8,): coefficients of the latency model."""
+    return carray(_pointer(c.latency), (8,), np.float64)
