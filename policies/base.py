@@ -105,9 +105,15 @@ class Binding:
             orders["state"] = self.states
 
     def failure(self, name: str, orders: NDArray[Any]) -> PolicyError:
-        """Explain what went wrong, after a run stopped on a policy error."""
+        """Explain what went wrong, after a run stopped on a policy error.
+
+        Raises:
+            KeyboardInterrupt: it was an interrupt that reached Python inside the policy.
+        """
         if self.errors:
             error = self.errors[0]
+            if isinstance(error, (KeyboardInterrupt, SystemExit)):
+                raise error
             return PolicyError(f"policy {name}: {type(error).__name__}: {error}")
         bad = orders[orders["error"] != 0][0]
         if bad["error"] == 2:

@@ -7,36 +7,68 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ..traces.prefix_tree import PrefixTree, compile_tree
-from ..traces.schema import Trace
+from ..policies import make_policy
+from ..sim.prefix_replay import replay
+from ..sim.setup import categories
+from ..traces.compiled import CompiledTrace
+from ..traces.prefix_tree import PrefixTree
 from .curves import checked_capacity, hit_ratio, lru_curve
 from .optimum import optimum_curve
 
 MAX_POINTS = 200
 """Capacities in a table for which none were asked."""
+MAX_POLICY_POINTS = 24
+"""Likewise, if a policy has to be replayed at each."""
+
+Curve = list[tuple[int, float]]
 
 
 def miss_ratio_curve(
-    trace: Trace, block_size: int, capacities: Sequence[int] | None = None
-) -> dict[str, list[tuple[int, float]]]:
+    compiled: CompiledTrace,
+    capacities: Sequence[int] | None = None,
+    policies: Sequence[str] = (),
+    *,
+    seed: int = 0,
+) -> dict[str, Curve]:
     """Tabulate [capacity in blocks, hit ratio] by policy: "lru" and the "optimum" no policy beats.
 
     Without `capacities` the table runs from the longest path, the smallest cache that can place
-    every request, to the size at which nothing is evicted. Counts every block of every prompt,
-    a partial last one included, as published ratios do.
+    every request, to the size at which nothing is evicted. Compile the trace with
+    `partial_blocks=True` to count every block of every prompt, as published ratios do. Other
+    `policies` are replayed at each capacity: in file order, at the trace's times, each request
+    placed at once.
 
     Raises:
-        ConfigError: a capacity is not a whole number of blocks, at least 1.
-        TraceError: the block size is not positive.
+        ConfigError: a capacity is not a whole number of blocks, at least 1, or an unknown policy.
+        PolicyError: a policy failed.
     """
-    points = None if capacities is None else [checked_capacity(c) for c in capacities]
-    tree = compile_tree(trace, block_size, partial_blocks=True)
-    if points is None:
-        points = curve_points(tree).tolist()
-    hits_by_policy = {
+    tree = compiled.tree
+    chosen = {name: make_policy(name) for name in policies}
+    if capacities is None:
+        points = curve_points(tree, MAX_POLICY_POINTS if chosen else MAX_POINTS).tolist()
+    else:
+        points = [checked_capacity(c) for c in capacities]
+    hits_by_policy: dict[str, Sequence[int] | NDArray[np.int64]] = {
         "lru": lru_curve(tree).hits_at(points),
         "optimum": optimum_curve(tree, points),
     }
+    category, names = categories(compiled.trace)
+    for name, policy in chosen.items():
+        hits_by_policy[name] = [
+            int(
+                replay(
+                    tree,
+                    policy,
+                    capacity,
+                    arrival_s=compiled.trace.arrival_s,
+                    category=category,
+                    category_names=names,
+                    seed=seed,
+                    name=name,
+                ).sum(dtype=np.int64)
+            )
+            for capacity in points
+        ]
     return {
         policy: [(c, hit_ratio(int(h), tree)) for c, h in zip(points, hits, strict=True)]
         for policy, hits in hits_by_policy.items()

@@ -131,7 +131,10 @@ def _write(file: Path, compiled: CompiledTrace) -> None:
         "dropped": "\0".join(f"{n} {reason}" for reason, n in trace.dropped.items()),
     }
     table = pa.table(
-        {name: pa.array([pa.array(column)]) for name, column in columns.items()},
+        {
+            name: pa.ListArray.from_arrays(pa.array([0, len(column)], pa.int32()), pa.array(column))
+            for name, column in columns.items()
+        },
         metadata={key: str(value) for key, value in metadata.items()},
     )
     encoding = {

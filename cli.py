@@ -1,0 +1,487 @@
+"""The command line: parse, call the library, print. No logic of its own."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from kvsim import ConfigError, KvsimError, __version__
+
+if TYPE_CHECKING:
+    from kvsim.sim.config import RunConfig
+    from kvsim.studies.compare import TraceChoice
+
+# typer brings its own copy of click or the real one, by its version; this is its root error
+_USAGE_ERROR: Any = typer.BadParameter.__mro__[2]
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="Simulate KV-cache serving: replay request traces, compare eviction policies.",
+)
+trace_app = typer.Typer(no_args_is_help=True, help="Look at trace files and convert them.")
+app.add_typer(trace_app, name="trace")
+
+Traces = Annotated[list[Path], typer.Argument(help="Trace files; several are parts of one.")]
+OneTrace = Annotated[Path, typer.Argument(help="Trace file.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+TraceBlockSize = Annotated[
+    int | None,
+    typer.Option(help="Tokens a block id of the trace stands for; default: as the file shows."),
+]
+Out = Annotated[Path | None, typer.Option(help="Write results and report.html here.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace earlier results in --out.")]
+Limit = Annotated[int | None, typer.Option(help="Replay only the first N requests.")]
+TimeScale = Annotated[float, typer.Option(help="Multiply arrival times: 2 halves the load.")]
+ClusterFile = Annotated[
+    Path | None, typer.Option("--cluster", help="TOML file of settings; options override it.")
+]
+ModelName = Annotated[str | None, typer.Option("--model", help="Model name or HF config.json.")]
+Gpu = Annotated[str | None, typer.Option("--gpu", help="GPU and model profile, name or file.")]
+Instances = Annotated[int | None, typer.Option(help="Serving instances.")]
+Router = Annotated[str | None, typer.Option(help="round-robin, least-loaded or prefix-aware.")]
+BlockSize = Annotated[int | None, typer.Option(help="Tokens a KV block of the engine.")]
+GpuBlocks = Annotated[
+    int | None, typer.Option(help="KV blocks of an instance, vLLM's null block included.")
+]
+GpuGib = Annotated[float | None, typer.Option(help="KV memory of an instance, GiB.")]
+MaxNumSeqs = Annotated[int | None, typer.Option(help="Requests running at once.")]
+MaxBatched = Annotated[int | None, typer.Option(help="Tokens a step may compute.")]
+LongPrefill = Annotated[
+    int | None, typer.Option(help="Longest prefill chunk beside other requests; 0: no limit.")
+]
+Watermark = Annotated[float | None, typer.Option(help="Share of blocks kept free at admission.")]
+ReserveFull = Annotated[
+    bool | None,
+    typer.Option(
+        "--reserve-full-isl/--no-reserve-full-isl", help="Admit only if the whole prompt fits."
+    ),
+]
+Caching = Annotated[
+    bool | None, typer.Option("--prefix-caching/--no-prefix-caching", help="Keep blocks for reuse.")
+]
+Affine = Annotated[
+    str | None, typer.Option(help="Step seconds a,b,c,d: a + b*prefill + c*decode_seqs + d*context.")
+]
+ClosedLoop = Annotated[
+    bool | None,
+    typer.Option("--closed-loop/--open-loop", help="A session's next turn waits for its last."),
+]
+Seed = Annotated[int | None, typer.Option(help="Seed of all randomness.")]
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    if version:
+        print(__version__)
+        raise typer.Exit
+
+
+@app.command()
+def replay(
+    traces: Traces,
+    policy: Annotated[
+        str | None,
+        typer.Option(help="NAME, FILE.py:Class or pkg.mod:Class, then ,parameter=value ..."),
+    ] = None,
+    cluster: ClusterFile = None,
+    model: ModelName = None,
+    gpu: Gpu = None,
+    instances: Instances = None,
+    router: Router = None,
+    block_size: BlockSize = None,
+    gpu_blocks: GpuBlocks = None,
+    gpu_gib: GpuGib = None,
+    max_num_seqs: MaxNumSeqs = None,
+    max_num_batched_tokens: MaxBatched = None,
+    long_prefill_token_threshold: LongPrefill = None,
+    watermark: Watermark = None,
+    reserve_full_isl: ReserveFull = None,
+    prefix_caching: Caching = None,
+    latency_affine: Affine = None,
+    trace_block_size: TraceBlockSize = None,
+    limit: Limit = None,
+    time_scale: TimeScale = 1.0,
+    closed_loop: ClosedLoop = None,
+    seed: Seed = None,
+    check: Annotated[bool, typer.Option("--check", help="Check invariants afterwards.")] = False,
+    decision_log: Annotated[
+        Path | None, typer.Option(help="Write the scheduler's decisions, one line a step.")
+    ] = None,
+    out: Out = None,
+    overwrite: Overwrite = False,
+    json: AsJson = False,
+) -> None:
+    """Replay a trace through a simulated cluster and print what happened."""
+    config = _config(
+        cluster,
+        {
+            "policy": policy,
+            "model": model,
+            "profile": gpu,
+            "gpu_gib": gpu_gib,
+            "latency_affine": latency_affine,
+            "closed_loop": closed_loop,
+            "seed": seed,
+        },
+        {"instances": instances, "router": router},
+        {
+            "block_size": block_size,
+            "gpu_blocks": gpu_blocks,
+            "max_num_seqs": max_num_seqs,
+            "max_num_batched_tokens": max_num_batched_tokens,
+            "long_prefill_token_threshold": long_prefill_token_threshold,
+            "watermark": watermark,
+            "reserve_full_isl": reserve_full_isl,
+            "prefix_caching": prefix_caching,
+        },
+    )
+    from kvsim.policies import make_policy
+    from kvsim.sim.results import write_run
+    from kvsim.sim.router import router_code
+    from kvsim.studies.replay import resolve, run_replay
+    from kvsim.traces.compiled import load_compiled
+
+    make_policy(config.policy)
+    router_code(config.cluster.router)
+    resolve(config)
+    with _output(out, overwrite=overwrite) as directory, _progress() as progress:
+        compiled = load_compiled(
+            traces, block_size=config.engine.block_size, trace_block_size=trace_block_size
+        )
+        if limit is not None:
+            compiled = compiled.head(limit)
+        result = run_replay(
+            compiled.scaled(time_scale),
+            config,
+            with_curve=directory is not None,
+            check=check,
+            is_logged=decision_log is not None,
+            log_path=decision_log,
+            progress=progress,
+        )
+        if directory is not None:
+            from kvsim.reports.html import write_report
+
+            write_run(result, directory)
+            write_report(directory)
+    if json:
+        _print_json(result.summary)
+    else:
+        from kvsim.reports.terminal import show_run
+
+        show_run(result.summary, _console())
+        if out is not None:
+            print(f"report: {out / 'report.html'}")
+
+
+@app.command()
+def compare(
+    traces: Traces,
+    policy: Annotated[list[str], typer.Option(help="As for replay; give it once a policy.")],
+    cluster: ClusterFile = None,
+    model: ModelName = None,
+    gpu: Gpu = None,
+    instances: Instances = None,
+    router: Router = None,
+    block_size: BlockSize = None,
+    gpu_blocks: GpuBlocks = None,
+    gpu_gib: GpuGib = None,
+    max_num_seqs: MaxNumSeqs = None,
+    max_num_batched_tokens: MaxBatched = None,
+    latency_affine: Affine = None,
+    trace_block_size: TraceBlockSize = None,
+    limit: Limit = None,
+    time_scale: TimeScale = 1.0,
+    closed_loop: ClosedLoop = None,
+    seed: Seed = None,
+    workers: Annotated[int, typer.Option(help="Processes.")] = 1,
+    out: Out = None,
+    overwrite: Overwrite = False,
+    json: AsJson = False,
+) -> None:
+    """Replay a trace under several policies, side by side, with the bound."""
+    config = _config(
+        cluster,
+        {
+            "model": model,
+            "profile": gpu,
+            "gpu_gib": gpu_gib,
+            "latency_affine": latency_affine,
+            "closed_loop": closed_loop,
+            "seed": seed,
+        },
+        {"instances": instances, "router": router},
+        {
+            "block_size": block_size,
+            "gpu_blocks": gpu_blocks,
+            "max_num_seqs": max_num_seqs,
+            "max_num_batched_tokens": max_num_batched_tokens,
+        },
+    )
+    from kvsim.policies import make_policy
+    from kvsim.sim.results import write_run
+    from kvsim.sim.router import router_code
+    from kvsim.studies import compare as study
+    from kvsim.studies.replay import resolve
+
+    for one in policy:
+        make_policy(one)
+    router_code(config.cluster.router)
+    resolve(config)
+    if workers < 1:
+        raise ConfigError(f"--workers must be at least 1, got {workers}")
+    choice: TraceChoice = study.TraceChoice(
+        paths=tuple(traces),
+        trace_block_size=trace_block_size,
+        limit=limit,
+        time_scale=time_scale,
+    )
+    summaries: list[dict[str, Any]] = []
+    names: list[str] = []
+    with _output(out, overwrite=overwrite) as directory:
+        for one, result in zip(
+            policy, study.compare(choice, config, policy, workers=workers), strict=True
+        ):
+            summaries.append(result.summary)
+            names.append(study.directory_name(one, names))
+            if directory is not None:
+                (directory / names[-1]).mkdir()
+                write_run(result, directory / names[-1])
+        if directory is not None:
+            import json as json_format
+
+            from kvsim.reports.html import write_report
+
+            index = {"trace": summaries[0]["trace"], "runs": names}
+            (directory / "compare.json").write_text(json_format.dumps(index, indent=1) + "\n")
+            write_report(directory)
+    if json:
+        _print_json(summaries)
+    else:
+        from kvsim.reports.terminal import show_comparison
+
+        show_comparison(summaries, _console())
+        if out is not None:
+            print(f"report: {out / 'report.html'}")
+
+
+@app.command()
+def mrc(
+    traces: Traces,
+    block_size: BlockSize = None,
+    capacities: Annotated[
+        str | None, typer.Option(help="Blocks, comma-separated; default: a curve over all sizes.")
+    ] = None,
+    policy: Annotated[
+        list[str] | None, typer.Option(help="Also replay this policy; may be repeated.")
+    ] = None,
+    trace_block_size: TraceBlockSize = None,
+    limit: Limit = None,
+    seed: Seed = None,
+    json: AsJson = False,
+) -> None:
+    """Hit ratio over cache size: exact LRU and the optimum; other policies by cache replay."""
+    from kvsim.studies.mrc import miss_ratio_curve
+    from kvsim.traces.compiled import load_compiled
+
+    points = None if capacities is None else _whole_numbers("--capacities", capacities)
+    if block_size is not None and block_size < 1:
+        raise ConfigError(f"--block-size must be at least 1 token, got {block_size}")
+    compiled = load_compiled(
+        traces, block_size=block_size, trace_block_size=trace_block_size, partial_blocks=True
+    )
+    if limit is not None:
+        compiled = compiled.head(limit)
+    curve = miss_ratio_curve(compiled, points, policy or (), seed=seed or 0)
+    if json:
+        _print_json(curve)
+    else:
+        from kvsim.reports.terminal import show_curve
+
+        show_curve(curve, _console())
+
+
+@app.command()
+def policies(json: AsJson = False) -> None:
+    """Every eviction policy: name, kind, one line."""
+    from kvsim.policies import POLICIES, find_policy
+
+    rows = []
+    for name in POLICIES:
+        found = find_policy(name)
+        kind = "offline" if found.needs_future else "online"
+        rows.append((name, kind, found.summary()))
+    if json:
+        keys = ("name", "kind", "summary")
+        _print_json([dict(zip(keys, row, strict=True)) for row in rows])
+    else:
+        from kvsim.reports.terminal import show_policies
+
+        show_policies(rows, _console())
+
+
+@app.command()
+def report(directory: Annotated[Path, typer.Argument(help="What --out wrote.")]) -> None:
+    """Write report.html for a run or a comparison."""
+    from kvsim.reports.html import write_report
+
+    print(write_report(directory))
+
+
+@app.command()
+def warmup() -> None:
+    """Compile everything once, so that later runs start at once."""
+    from kvsim.studies.warmup import warm_up
+
+    for name, seconds in warm_up():
+        print(f"{name:<40}{seconds:6.1f} s")
+
+
+@trace_app.command("describe")
+def trace_describe(
+    trace: Traces, trace_block_size: TraceBlockSize = None, json: AsJson = False
+) -> None:
+    """Say what a trace holds: requests, lengths, sessions, ideal hit ratio."""
+    from kvsim.traces.characterize import describe
+    from kvsim.traces.formats import read_traces
+
+    description = describe(read_traces(trace, block_size=trace_block_size)).to_dict()
+    if json:
+        _print_json(description)
+    else:
+        from kvsim.reports.terminal import show_description
+
+        show_description(description, _console())
+
+
+@trace_app.command("convert")
+def trace_convert(
+    trace: Traces,
+    out: Annotated[Path, typer.Option("--out", help="File to write.")],
+    to: Annotated[str, typer.Option("--to", help="parquet or mooncake.")] = "parquet",
+    trace_block_size: TraceBlockSize = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Write a trace in another format."""
+    from kvsim.traces.formats import read_traces, write_trace
+
+    if out.exists() and not overwrite:
+        raise ConfigError(f"{out}: already exists; choose another --out, or pass --overwrite")
+    found = read_traces(trace, block_size=trace_block_size)
+    write_trace(found, out, to)
+    print(f"{out}: {len(found):,} requests, {out.stat().st_size:,} bytes")
+
+
+def _config(
+    file: Path | None,
+    run: dict[str, Any],
+    cluster: dict[str, Any],
+    engine: dict[str, Any],
+) -> RunConfig:
+    """Put options over the settings of a file over the defaults."""
+    from dataclasses import replace
+
+    from kvsim.sim.config import RunConfig, load_config
+
+    def given(values: dict[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in values.items() if value is not None}
+
+    base = RunConfig() if file is None else load_config(file)
+    if engine.get("gpu_blocks") == 0:
+        raise ConfigError("--gpu-blocks must be at least 2 (one is the null block), got 0")
+    return replace(
+        base,
+        cluster=replace(base.cluster, **given(cluster)),
+        engine=replace(base.engine, **given(engine)),
+        **given(run),
+    )
+
+
+def _whole_numbers(option: str, text: str) -> list[int]:
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise ConfigError(f"{option} must be whole numbers, comma-separated, got {text!r}") from None
+
+
+class _output:  # noqa: N801  (a context manager used like a function)
+    """The directory to write to, or None; it appears only if the block ends well."""
+
+    def __init__(self, out: Path | None, *, overwrite: bool) -> None:
+        from kvsim.sim.results import OutputDirectory
+
+        self._inner = None if out is None else OutputDirectory(out, overwrite=overwrite)
+
+    def __enter__(self) -> Path | None:
+        return None if self._inner is None else self._inner.path
+
+    def __exit__(self, *error: object) -> None:
+        if self._inner is not None:
+            self._inner.__exit__(*error)
+
+
+class _progress:  # noqa: N801
+    """A line on stderr that says how far the run is, where stderr is a terminal."""
+
+    def __enter__(self) -> Any:
+        self._shown = sys.stderr.isatty()
+        return self._show if self._shown else None
+
+    def _show(self, done: int, total: int, now_s: float) -> None:
+        share = done / total if total else 1.0
+        print(
+            f"\r{share:4.0%} {done:,} of {total:,} requests, {now_s:,.0f} s simulated",
+            end="\x1b[K",
+            file=sys.stderr,
+        )
+
+    def __exit__(self, *error: object) -> None:
+        if self._shown:
+            print("\r\x1b[K", end="", file=sys.stderr)
+
+
+def _console() -> Any:
+    from rich.console import Console
+
+    return Console(highlight=False)
+
+
+def _print_json(value: Any) -> None:
+    import json as json_format
+
+    print(json_format.dumps(value, indent=1))
+
+
+def main() -> None:
+    """Run the command line; what the user can fix is one line on stderr and exit status 2."""
+    try:
+        status = app(standalone_mode=False)
+    except KvsimError as error:
+        status = _fail(str(error))
+    except _USAGE_ERROR as error:
+        status = _fail(error.format_message())
+    except (KeyboardInterrupt, typer.Abort):
+        print("kvsim: interrupted; nothing was written", file=sys.stderr)
+        status = 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        status = 1
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _fail(message: str) -> int:
+    line = " ".join(message.split())
+    print(f"kvsim: error: {line}", file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,88 @@
+"""Laws that hold after every run, whatever the policy: checked by tests and by --check."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .setup import Prepared
+from .state import FINISHED, REJECTED
+
+
+def check_cluster(prepared: Prepared) -> None:
+    """Check the final state of a run.
+
+    INV-1 every request finished or was rejected; INV-2 times are in order; INV-3 tokens are
+    conserved; INV-4 every block is free and each is in one place; INV-5 the index names exactly
+    the cached blocks; INV-6 a cached block's parent is cached (leaf-first eviction).
+
+    Raises:
+        AssertionError: a law is broken, which is a bug of kvsim.
+    """
+    c = prepared.cluster
+    requests = c.requests
+    status = requests["status"]
+    _law(1, bool(np.isin(status, (FINISHED, REJECTED)).all()), "a request is neither done nor rejected")
+    done = requests[status == FINISHED]
+    in_order = (
+        (done["arrival_s"] <= done["first_scheduled_s"])
+        & (done["first_scheduled_s"] <= done["first_token_s"])
+        & (done["first_token_s"] <= done["finish_s"])
+    )
+    _law(2, bool(in_order.all()), "a request's times are out of order")
+    alone = done[done["preemptions"] == 0]
+    _law(
+        3,
+        bool((alone["prefill_tokens"] + alone["cached_tokens"] == alone["input_tokens"]).all()),
+        "prefilled and cached tokens of a request do not add up to its prompt",
+    )
+    _law(
+        3,
+        int(c.instances["output_tokens"].sum()) == int(done["output_tokens"].sum(dtype=np.int64)),
+        "sampled tokens do not add up to the requests' outputs",
+    )
+    n_blocks = prepared.engine.gpu_blocks
+    pools = c.pools
+    _law(4, bool((pools["n_free"] == n_blocks - 1).all()), "a block is still in use")
+    blocks = c.blocks.reshape(len(pools), n_blocks)
+    _law(4, bool((blocks["ref"] == 0).all()), "a block still has users")
+    is_keyed = blocks["key"] >= 0
+    _law(
+        4,
+        bool((is_keyed.sum(axis=1) + pools["n_unkeyed"] == n_blocks - 1).all()),
+        "keyed and never-keyed blocks do not add up",
+    )
+    row_of = c.row_of
+    for i in range(len(pools)):
+        numbers = np.flatnonzero(is_keyed[i])
+        keys = blocks["key"][i][numbers]
+        rows = row_of[keys]
+        _law(5, bool((rows >= 0).all()), "a cached block is not in the index")
+        oldest = c.copies[rows, i]
+        _law(5, bool((c.blocks["key"][oldest] == keys).all()), "the index names another block")
+        cached = np.unique(keys)
+        _law(
+            5,
+            int((c.copies[c.n_holders > 0, i] >= 0).sum()) == len(cached),
+            "the index names blocks that are not cached",
+        )
+        _law(6, _is_closed(prepared, cached), "a cached block has no cached parent")
+
+
+def _is_closed(prepared: Prepared, cached: np.ndarray) -> bool:
+    """Whether the shared keys in a sorted array all have their parents in it."""
+    tree = prepared.tree
+    shared = cached[cached < tree.n_keys]
+    if not len(shared):
+        return True
+    segment = np.searchsorted(tree.first_key, shared, side="right") - 1
+    first = tree.first_key[segment] == shared
+    up = tree.parent[segment]
+    last_key = tree.first_key + tree.n_blocks - 1
+    parent = np.where(first, np.where(up >= 0, last_key[up], -1), shared - 1)
+    needed = parent[parent >= 0]
+    return bool(np.isin(needed, shared).all())
+
+
+def _law(number: int, holds: bool, what: str) -> None:
+    if not holds:
+        raise AssertionError(f"INV-{number}: {what}")

@@ -1,0 +1,193 @@
+"""One replay from configuration to result: the library behind `kvsim replay` and `compare`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import ConfigError
+from ..calibration.capacity import blocks_from_gib, kv_blocks
+from ..calibration.gpu_profile import Profile, load_profile
+from ..calibration.latency import LatencyModel
+from ..calibration.models import ModelSpec, model
+from ..policies import make_policy
+from ..sim.config import RunConfig
+from ..sim.decision_log import DecisionLog
+from ..sim.engine import Progress, World
+from ..sim.invariants import check_cluster
+from ..sim.results import RunResult, manifest, request_table, summarise, time_table
+from ..sim.router import router_code
+from ..sim.setup import Prepared, prepare
+from ..sim.state import FINISHED
+from ..traces.compiled import CompiledTrace
+from ..traces.prefix_tree import PrefixTree
+from .curves import hit_ratio, lru_curve
+from .mrc import curve_points
+from .optimum import optimum_curve, optimum_replay
+
+MAX_CURVE_POINTS = 32
+
+
+def resolve(config: RunConfig) -> tuple[RunConfig, Profile, LatencyModel]:
+    """Fill in what the configuration leaves to the profile: blocks and step times.
+
+    Raises:
+        ConfigError: an unknown profile or model, or no room for KV blocks.
+    """
+    profile = load_profile(config.profile)
+    spec: ModelSpec = model(config.model) if config.model else profile.model_spec
+    engine = config.engine
+    if engine.gpu_blocks and config.gpu_gib:
+        raise ConfigError("give --gpu-blocks or --gpu-gib, not both")
+    if config.gpu_gib:
+        n_blocks = blocks_from_gib(config.gpu_gib, spec, block_size=engine.block_size)
+    elif engine.gpu_blocks:
+        n_blocks = engine.gpu_blocks
+    elif config.model:
+        n_blocks = kv_blocks(
+            spec,
+            profile.gpu_memory_gib,
+            reserve_gib=profile.reserve_gib,
+            block_size=engine.block_size,
+            utilisation=profile.utilisation,
+        )
+    else:
+        n_blocks = profile.kv_blocks(block_size=engine.block_size)
+    latency = (
+        LatencyModel.parse(config.latency_affine) if config.latency_affine else profile.latency
+    )
+    return replace(config, engine=replace(engine, gpu_blocks=n_blocks)), profile, latency
+
+
+def run_replay(
+    compiled: CompiledTrace,
+    config: RunConfig,
+    *,
+    with_curve: bool = False,
+    check: bool = False,
+    is_logged: bool = False,
+    log_path: Path | None = None,
+    progress: Progress | None = None,
+) -> RunResult:
+    """Replay a compiled trace; the same inputs give the same result, to the last bit.
+
+    Raises:
+        ConfigError: a name or value in the configuration is wrong.
+        PolicyError: the policy cannot be loaded, or failed.
+    """
+    config, profile, latency = resolve(config)
+    router = router_code(config.cluster.router)
+    policy = make_policy(config.policy)
+    prepared = prepare(
+        compiled.trace,
+        compiled.tree,
+        policy,
+        engine=config.engine,
+        n_instances=config.cluster.instances,
+        latency=latency,
+        seed=config.seed,
+        is_logged=is_logged,
+    )
+    log = DecisionLog(log_path, config.cluster.instances) if is_logged else None
+    is_done = False
+    try:
+        world = World(
+            prepared,
+            router=router,
+            policy_name=config.policy,
+            closed_loop=config.closed_loop,
+            log=log,
+            progress=progress,
+        )
+        world.run()
+        is_done = True
+    finally:
+        if log is not None:
+            log.close(keep=is_done)
+    if check:
+        check_cluster(prepared)
+    summary = summarise(
+        compiled.trace,
+        prepared.cluster,
+        category=prepared.category,
+        category_names=prepared.category_names,
+    )
+    bound = bound_hit_tokens(prepared)
+    lookups = summary["lookup_tokens"]
+    head = {
+        "policy": config.policy,
+        "router": config.cluster.router,
+        "instances": config.cluster.instances,
+        "block_size": config.engine.block_size,
+        "gpu_blocks": config.engine.gpu_blocks,
+        "usable_blocks": config.engine.gpu_blocks - 1,
+    }
+    summary = {"trace": summary.pop("trace"), **head, **summary}
+    summary["bound_hit_ratio_tokens"] = bound / lookups if lookups else None
+    summary["regret_tokens"] = (bound - summary["hit_tokens"]) / lookups if lookups else None
+    if log is not None:
+        decisions, timed = log.digests()
+        one = len(decisions) == 1
+        summary["decisions_sha256"] = decisions[0] if one else decisions
+        summary["timed_sha256"] = timed[0] if one else timed
+    about_profile = {
+        "name": config.profile,
+        "digest": profile.digest,
+        "latency": latency_text(latency),
+    }
+    return RunResult(
+        manifest=manifest(
+            config, trace=compiled.trace, digest=compiled.digest, profile=about_profile
+        ),
+        summary=summary,
+        requests=request_table(compiled.trace, prepared.cluster.requests),
+        timeseries=time_table(prepared.cluster),
+        curve=capacity_curve(compiled.tree, config) if with_curve else None,
+    )
+
+
+def latency_text(latency: LatencyModel) -> str:
+    """Say which step-time formula and numbers a run used."""
+    return f"{latency.kind} {' '.join(repr(float(x)) for x in latency.coefficients)}"
+
+
+def bound_hit_tokens(prepared: Prepared) -> int:
+    """Most prompt tokens any policy could have hit, for the run's own admissions.
+
+    The offline optimum of each instance over the requests it admitted, in that order, each
+    placed at once: the real run also loses blocks to requests that run at the same time, and
+    recomputes at least one token of every prompt.
+    """
+    requests = prepared.cluster.requests
+    engine = prepared.engine
+    if not engine.prefix_caching:
+        return 0
+    total = 0
+    for i in range(len(prepared.cluster.instances)):
+        mine = np.flatnonzero((requests["instance"] == i) & (requests["status"] == FINISHED))
+        order = mine[np.argsort(requests["first_scheduled_s"][mine], kind="stable")]
+        tree = replace(prepared.tree, end=np.ascontiguousarray(prepared.tree.end[order]))
+        hits = optimum_replay(tree, engine.gpu_blocks - 1)
+        prompt_blocks = requests["input_tokens"][order] // engine.block_size
+        total += int(np.minimum(hits, prompt_blocks).sum(dtype=np.int64)) * engine.block_size
+    return total
+
+
+def capacity_curve(tree: PrefixTree, config: RunConfig) -> dict[str, Any]:
+    """Hit ratio over capacity for one cache of the whole trace: exact lru and the optimum."""
+    engine = config.engine
+    capacities = curve_points(tree, MAX_CURVE_POINTS).tolist()
+
+    def points(hits: NDArray[np.int64]) -> list[list[float]]:
+        return [[c, hit_ratio(int(h), tree)] for c, h in zip(capacities, hits, strict=True)]
+
+    return {
+        "block_size": engine.block_size,
+        "capacity_blocks": (engine.gpu_blocks - 1) * config.cluster.instances,
+        "lru": points(lru_curve(tree).hits_at(capacities)),
+        "optimum": points(optimum_curve(tree, capacities)),
+    }
