@@ -32,3 +32,45 @@ class PolicyError(KvsimError):
 
 class OutputError(KvsimError):
     """Results cannot be written where they were asked for."""
+
+
+def _use_kernel_cache() -> None:
+    """Point numba at a cache of compiled code that belongs to exactly these sources.
+
+    numba drops compiled code when the file that defines a function changes, but not when a file
+    that it calls into does, and would then run old code on new data. So the cache's name is
+    taken from all source files with compiled functions. A NUMBA_CACHE_DIR of the user's own
+    stays.
+    """
+    import os
+    import shutil
+    from hashlib import sha256
+    from pathlib import Path
+
+    if os.environ.get("NUMBA_CACHE_DIR"):
+        return
+    root = Path(__file__).parent
+    stamps = []
+    for folder in ("calibration", "policies", "sim", "studies", "traces"):
+        for path in (root / folder).glob("*.py"):
+            source = path.read_bytes()
+            if b"numba" in source or b"import inner" in source:
+                stamps.append((path.name, sha256(source).digest()))
+    stamps.sort()
+    name = f"kvsim-kernels-{sha256(repr(stamps).encode()).hexdigest()[:16]}"
+    home = root / "__pycache__"
+    try:
+        home.mkdir(exist_ok=True)
+        is_writable = os.access(home, os.W_OK)
+    except OSError:
+        is_writable = False
+    if not is_writable:
+        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    cache = home / name
+    os.environ["NUMBA_CACHE_DIR"] = str(cache)
+    if not cache.exists():
+        for old in home.glob("kvsim-kernels-*"):
+            shutil.rmtree(old, ignore_errors=True)
+
+
+_use_kernel_cache()

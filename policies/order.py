@@ -11,9 +11,11 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import carray, njit, types
+from numba import carray, types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
+
+from .inner import inner
 
 LRU_LIST = 0
 """The owner keeps a plain least-recently-released list and does not use this module."""
@@ -89,19 +91,19 @@ def _as_pointer(typing_context: Any, address: Any) -> Any:
     return types.voidptr(types.int64), codegen
 
 
-@njit(cache=True)
+@inner
 def ints_at(address: int, n: int) -> NDArray[np.int64]:
     """View memory at `address` as n int64: how a compiled policy reaches its state."""
     return carray(_as_pointer(address), (n,), np.int64)
 
 
-@njit(cache=True)
+@inner
 def items_at(address: int, n: int) -> NDArray[Any]:
     """View memory at `address` as n records of ITEM."""
     return carray(_as_pointer(address), (n,), ITEM)
 
 
-@njit(cache=True)
+@inner
 def roots_at(address: int, n: int) -> NDArray[np.int32]:
     """View memory at `address` as n int32."""
     return carray(_as_pointer(address), (n,), np.int32)
@@ -143,7 +145,7 @@ _call_value = _c_call(1, 4)
 _call_event = _c_call(3, N_FEATURES - 1)
 
 
-@njit(cache=True)
+@inner
 def _features(items: Items, x: int) -> tuple[float, ...]:
     b = items[x]
     return (
@@ -160,7 +162,7 @@ def _features(items: Items, x: int) -> tuple[float, ...]:
     )
 
 
-@njit(cache=True)
+@inner
 def goes_first(items: Items, a: int, b: int) -> bool:
     """Whether `a` is evicted before `b`: lower rank, then longer unused, then deeper."""
     p, q = items[a], items[b]
@@ -173,7 +175,7 @@ def goes_first(items: Items, a: int, b: int) -> bool:
     return a < b
 
 
-@njit(cache=True)
+@inner
 def _meld(items: Items, a: int, b: int) -> int:
     """Join two heaps given by their roots; return the root of the result."""
     if goes_first(items, b, a):
@@ -189,7 +191,7 @@ def _meld(items: Items, a: int, b: int) -> int:
     return a
 
 
-@njit(cache=True)
+@inner
 def _meld_siblings(items: Items, first: int) -> int:
     """Join a list of siblings into one heap (two passes: pairs, then right to left)."""
     done = -1  # melded pairs, linked through `right`, last pair first
@@ -217,7 +219,7 @@ def _meld_siblings(items: Items, first: int) -> int:
     return root
 
 
-@njit(cache=True)
+@inner
 def heap_push(items: Items, roots: NDArray[np.int32], q: int, x: int) -> None:
     """Put item `x`, whose rank is set, into heap `q`."""
     items[x].child = -1
@@ -227,7 +229,7 @@ def heap_push(items: Items, roots: NDArray[np.int32], q: int, x: int) -> None:
     roots[q] = x if root < 0 else _meld(items, root, x)
 
 
-@njit(cache=True)
+@inner
 def heap_remove(items: Items, roots: NDArray[np.int32], q: int, x: int) -> None:
     """Take item `x` out of heap `q`, wherever in it it is."""
     below = _meld_siblings(items, items[x].child)
@@ -245,7 +247,7 @@ def heap_remove(items: Items, roots: NDArray[np.int32], q: int, x: int) -> None:
         roots[q] = _meld(items, roots[q], below)
 
 
-@njit(cache=True)
+@inner
 def notify(order: Order, items: Items, x: int, event: int) -> float:
     """Tell a hooked policy of an event of item `x`; NaN from it is its error."""
     answer = _call_event(order.event, (event, order.state, x), _features(items, x))
@@ -255,7 +257,7 @@ def notify(order: Order, items: Items, x: int, event: int) -> float:
     return float(answer)
 
 
-@njit(cache=True)
+@inner
 def add(order: Order, items: Items, roots: NDArray[np.int32], x: int) -> None:
     """Item `x` became a candidate."""
     items[x].is_candidate = 1
@@ -274,7 +276,7 @@ def add(order: Order, items: Items, roots: NDArray[np.int32], x: int) -> None:
         notify(order, items, x, EVENT_ADD)
 
 
-@njit(cache=True)
+@inner
 def remove(order: Order, items: Items, roots: NDArray[np.int32], x: int) -> None:
     """Item `x` is no candidate any more: in use again, with a cached child, or evicted."""
     items[x].is_candidate = 0
@@ -286,7 +288,7 @@ def remove(order: Order, items: Items, roots: NDArray[np.int32], x: int) -> None
         notify(order, items, x, EVENT_REMOVE)
 
 
-@njit(cache=True)
+@inner
 def victim(
     order: Order,
     items: Items,

@@ -10,8 +10,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from .inner import inner
 
 ACCESSES, REUSES, GAP_SUM_S, SHORTEST_GAP_S = range(4)
 
@@ -53,7 +54,7 @@ def make_reuse_fit(
     )
 
 
-@njit(cache=True)
+@inner
 def observe(
     fit: ReuseFit,
     parent: NDArray[np.int32],
@@ -90,7 +91,7 @@ def observe(
         segment = parent[segment]
 
 
-@njit(cache=True)
+@inner
 def _refit(fit: ReuseFit, params: NDArray[np.float64]) -> None:
     """rate = reuses / sum of gaps (exponential MLE); probability = reuses / accesses.
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import cfunc, njit
+from numba import cfunc
 from numpy.typing import NDArray
 
 from .base import CompiledPolicy, Setting
+from .inner import inner
 from .order import (
     EVENT_ADD,
     EVENT_EVICT,
@@ -46,7 +47,7 @@ MOST_HITS = 3
 """State: these numbers, then a ring of twice GHOST_SIZE keys. Ghosts: serial + 1 by key."""
 
 
-@njit(cache=True)
+@inner
 def _remember(s: NDArray[np.int64], ghost: NDArray[np.int32], key: int) -> None:
     """Put an evicted key on the ghost list, dropping the oldest one when it is full."""
     size = s[GHOST_SIZE]
@@ -70,7 +71,7 @@ def _remember(s: NDArray[np.int64], ghost: NDArray[np.int32], key: int) -> None:
     s[N_GHOSTS] += 1
 
 
-@njit(cache=True)
+@inner
 def _drop_oldest(s: NDArray[np.int64], ghost: NDArray[np.int32]) -> None:
     key = s[HEADER + s[GHOST_TAIL] % (2 * s[GHOST_SIZE])]
     s[GHOST_TAIL] += 1

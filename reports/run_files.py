@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,7 +36,7 @@ class Run:
     """One run as a report needs it."""
 
     label: str
-    """The policy or, in a comparison, the run's name there."""
+    """The policy or, if two runs share it, the run's name in the comparison."""
     summary: Summary
     manifest: dict[str, Any]
     ttft_s: series.Values
@@ -46,8 +46,8 @@ class Run:
     curve: Curve | None
 
 
-def read_directory(directory: Path) -> tuple[list[Run], bool]:
-    """Return the runs in a directory, and whether it is a comparison.
+def read_directory(directory: Path) -> list[Run]:
+    """Return the runs in a directory: the one there, or those of a comparison in its order.
 
     Raises:
         ConfigError: a file is missing or is not what kvsim writes; names the file.
@@ -56,11 +56,15 @@ def read_directory(directory: Path) -> tuple[list[Run], bool]:
         raise ConfigError(f"{directory}: no such directory")
     compare = directory / "compare.json"
     if not compare.exists():
-        return [_read_run(directory, None)], False
+        return [_read_run(directory, "")]
     names = _read_object(compare).get("runs")
     if not isinstance(names, list) or not names or not all(_is_entry(n) for n in names):
         raise ConfigError(f"{compare}: runs must be a list of names of subdirectories")
-    return [_read_run(directory / name, name) for name in names], True
+    runs = [_read_run(directory / name, name) for name in names]
+    policies = [str(run.summary.get("policy")) for run in runs]
+    if len(set(policies)) < len(runs):
+        return runs
+    return [replace(run, label=policy) for run, policy in zip(runs, policies, strict=True)]
 
 
 def _is_entry(name: object) -> bool:
@@ -68,7 +72,7 @@ def _is_entry(name: object) -> bool:
     return isinstance(name, str) and name not in ("", ".", "..") and not set("/\\\0") & set(name)
 
 
-def _read_run(directory: Path, label: str | None) -> Run:
+def _read_run(directory: Path, label: str) -> Run:
     manifest = _read_object(directory / "manifest.json")
     summary = _read_object(directory / "summary.json")
     _check_summary(summary, directory / "summary.json")
@@ -77,7 +81,7 @@ def _read_run(directory: Path, label: str | None) -> Run:
     done = _done(requests)
     curve = directory / "curve.json"
     return Run(
-        label=label if label is not None else str(summary.get("policy", "?")),
+        label=label or str(summary.get("policy", "?")),
         summary=summary,
         manifest=manifest,
         ttft_s=metrics.ttft_s(done),
@@ -168,7 +172,7 @@ def _read_curve(path: Path) -> Curve:
     )
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: object) -> TypeGuard[int | float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 Values = NDArray[np.float64]
 
 CDF_POINTS = 500
-TIME_POINTS = 800
+TIME_POINTS = 240
 WINDOWS = 40
 """A running ratio covers this part of the run: one 40th."""
 CUMULATIVE = ("lookup_tokens", "hit_tokens")
@@ -19,19 +19,21 @@ LEVELS = ("running", "waiting", "cached_blocks", "used_blocks")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timeline:
-    """A run over time, all instances together."""
+    """A run over time, all instances together; each value is the mean of `every_s`."""
 
+    every_s: float
     time_s: Values
+    """(n_points,): start of each interval."""
     running: Values
-    """Requests running, the most in each interval."""
+    """Requests running."""
     waiting: Values
-    """Requests waiting, the most in each interval."""
+    """Requests waiting."""
     used_blocks: Values
     """Blocks held by running requests."""
     cached_blocks: Values
     """Blocks kept for later requests."""
     hit_ratio: Values
-    """Of the tokens looked up in the last `window_s`; NaN if there are none."""
+    """Of the tokens looked up in the last `window_s` before the interval's end; NaN if none."""
     window_s: float
 
 
@@ -76,11 +78,9 @@ def timeline(
     first = first[: len(time_s)]
     last = np.append(first[1:], len(time_s))[: len(first)] - 1
     return Timeline(
+        every_s=float(np.ptp(time_s)) / max(len(first) - 1, 1) if len(time_s) else 0.0,
         time_s=time_s[first],
-        running=_most(total["running"], first),
-        waiting=_most(total["waiting"], first),
-        used_blocks=total["used_blocks"][last],
-        cached_blocks=total["cached_blocks"][last],
+        **{name: _means(total[name], first) for name in LEVELS},
         hit_ratio=ratio[last],
         window_s=window_s,
     )
@@ -112,6 +112,8 @@ def _running_ratio(time_s: Values, part: Values, whole: Values, window_s: float)
     return ratio
 
 
-def _most(values: Values, first: NDArray[np.int64]) -> Values:
-    """Return the largest value of each stretch that begins at an index of `first`."""
-    return np.maximum.reduceat(values, first) if len(first) else values
+def _means(values: Values, first: NDArray[np.int64]) -> Values:
+    """Return the mean of each stretch that begins at an index of `first`."""
+    if not len(first):
+        return values
+    return np.add.reduceat(values, first) / np.diff(np.append(first, len(values)))

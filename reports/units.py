@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-DASH = "–"
+DASH = "\N{EN DASH}"
 """Stands for a value that is undefined."""
 
 

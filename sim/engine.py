@@ -18,6 +18,7 @@ import simpy
 from numba import njit
 from numpy.typing import NDArray
 
+from ..policies.reuse_fit import ReuseFit, observe
 from .decision_log import DecisionLog
 from .instance import (
     FULL_LOG,
@@ -28,6 +29,8 @@ from .instance import (
     enqueue,
     next_event_s,
 )
+from .router import choose
+from .setup import Prepared
 from .state import (
     FINISHED,
     MARK_ALLOWANCE,
@@ -40,9 +43,6 @@ from .state import (
     requests,
     segment_parent,
 )
-from ..policies.reuse_fit import ReuseFit, observe
-from .router import choose
-from .setup import Prepared
 
 STEPS_A_CALL = 1 << 18
 """Scheduler steps before compiled code returns, so that a run can be watched and interrupted."""
@@ -102,26 +102,28 @@ class World:
         for start in range(0, n, ARRIVALS_A_CALL):
             end = min(start + ARRIVALS_A_CALL, n)
             yield self._env.timeout(max(0.0, arrival_s[end - 1] - self._env.now))
-            at = start
-            while at < end:
-                status, at = _run_arrivals(
-                    self._cluster.record,
-                    self._prepared.fit,
-                    self._prepared.tree.n_blocks,
-                    self._router,
-                    self._keys,
-                    at,
-                    end,
-                )
-                self._handle(status, at)
-        status = PAUSED
-        while status != OK:
-            status = _drain(self._cluster.record)
-            self._handle(status, n)
+            self._run_to(start, end, arrival_s[end - 1])
+        self._run_to(n, n, np.inf)
         last_s = float(np.max(self._cluster.instances["now_s"], initial=0.0))
         yield self._env.timeout(max(0.0, last_s - self._env.now))
 
-    def _handle(self, status: int, at: int) -> None:
+    def _run_to(self, start: int, end: int, until_s: float) -> None:
+        """Let requests start .. end - 1 arrive and advance all instances to `until_s`."""
+        status = PAUSED
+        while status != OK:
+            status, start = _run(
+                self._cluster.record,
+                self._prepared.fit,
+                self._prepared.tree.n_blocks,
+                self._router,
+                self._keys,
+                start,
+                end,
+                until_s,
+            )
+            self._handle(status)
+
+    def _handle(self, status: int) -> None:
         """Deal with what made compiled code return."""
         self._cluster.marks[MARK_ALLOWANCE] = STEPS_A_CALL
         if status == POLICY_ERROR:
@@ -161,16 +163,8 @@ class World:
         """One request, then whatever continues it, each after its think time."""
         arrival_s = float(self._cluster.requests["arrival_s"][row])
         yield self._env.timeout(arrival_s - self._env.now if delay_s is None else delay_s)
-        self._advance_to(self._env.now)
-        _arrive(
-            self._cluster.record,
-            self._prepared.fit,
-            self._prepared.tree.n_blocks,
-            self._router,
-            self._keys,
-            row,
-            self._env.now,
-        )
+        self._cluster.requests["arrival_s"][row] = self._env.now
+        self._run_to(row, row + 1, self._env.now)
         if row in children:
             finish = self._finishes[row] = self._env.event()
             yield finish
@@ -193,18 +187,11 @@ class World:
                 for row in done.tolist():
                     self._finishes.pop(row).succeed()
             elif status != OK:
-                self._handle(status, 0)
+                self._handle(status)
             elif np.isinf(horizon_s):
                 return
             else:
                 yield self._env.timeout(max(0.0, horizon_s - self._env.now))
-
-    def _advance_to(self, until_s: float) -> None:
-        status = PAUSED
-        while status != OK:
-            status = _advance_all(self._cluster.record, until_s)
-            if status != OK:
-                self._handle(status, 0)
 
 
 def think_times_s(prepared: Prepared) -> NDArray[np.float64]:
@@ -231,42 +218,7 @@ def think_times_s(prepared: Prepared) -> NDArray[np.float64]:
 
 
 @njit(cache=True)
-def _advance_all(ref: NDArray[Any], until_s: float) -> int:
-    c = ref[0]
-    for i in range(c.n_instances):
-        status = advance(c, i, until_s)
-        if status != OK:
-            return int(status)
-    return OK
-
-
-@njit(cache=True)
-def _drain(ref: NDArray[Any]) -> int:
-    return int(_advance_all(ref, np.inf))
-
-
-@njit(cache=True)
-def _arrive(
-    ref: NDArray[Any],
-    fit: ReuseFit,
-    n_blocks: NDArray[np.int32],
-    router: int,
-    keys: NDArray[np.int32],
-    r: int,
-    now_s: float,
-) -> None:
-    """Let request `r` arrive: instances stand at `now_s`."""
-    c = ref[0]
-    request = requests(c)[r]
-    request.arrival_s = now_s
-    if len(fit.last_s) > 0:
-        parent = segment_parent(c)
-        observe(fit, parent, n_blocks, request.end, request.category, now_s, params(c))
-    enqueue(c, choose(c, r, router, keys), r)
-
-
-@njit(cache=True)
-def _run_arrivals(
+def _run(
     ref: NDArray[Any],
     fit: ReuseFit,
     n_blocks: NDArray[np.int32],
@@ -274,18 +226,30 @@ def _run_arrivals(
     keys: NDArray[np.int32],
     start: int,
     end: int,
+    until_s: float,
 ) -> tuple[int, int]:
-    """Let requests start .. end - 1 arrive in turn; return (status, first that has not)."""
+    """Let requests start .. end - 1 arrive in turn, then advance all instances to `until_s`.
+
+    Returns (status, first request that has not arrived).
+    """
     c = ref[0]
-    for r in range(start, end):
-        if requests(c)[r].status != PENDING:
-            continue
-        now_s = requests(c)[r].arrival_s
-        status = _advance_all(ref, now_s)
-        if status != OK:
-            return int(status), r
-        _arrive(ref, fit, n_blocks, router, keys, r, now_s)
-    return OK, end
+    r = start
+    while True:
+        while r < end and requests(c)[r].status != PENDING:
+            r += 1
+        now_s = requests(c)[r].arrival_s if r < end else until_s
+        for i in range(c.n_instances):
+            status = advance(c, i, now_s)
+            if status != OK:
+                return int(status), r
+        if r == end:
+            return OK, end
+        request = requests(c)[r]
+        if len(fit.last_s) > 0:
+            parent = segment_parent(c)
+            observe(fit, parent, n_blocks, request.end, request.category, now_s, params(c))
+        enqueue(c, choose(c, r, router, keys), r)
+        r += 1
 
 
 @njit(cache=True)

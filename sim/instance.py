@@ -13,10 +13,10 @@ among equal times, then arrivals, then the start of a step.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from ..calibration.latency import step_seconds
+from ..policies.inner import inner
 from .kvcache import lookup, publish, release, take, touch
 from .state import (
     FINISHED,
@@ -64,13 +64,13 @@ PAUSED = 3
 """The step allowance of this call is used up: call again."""
 
 
-@njit(cache=True)
+@inner
 def block_count(tokens: int, block_size: int) -> int:
     """Blocks that `tokens` tokens occupy."""
     return (tokens + block_size - 1) // block_size
 
 
-@njit(cache=True)
+@inner
 def write_keys(c: State, r: int, keys: NDArray[np.int32]) -> None:
     """Write the keys of all full blocks of request `r`, prompt and output, shallow to deep."""
     request = requests(c)[r]
@@ -88,7 +88,7 @@ def write_keys(c: State, r: int, keys: NDArray[np.int32]) -> None:
         keys[k] = request.private_key + k - request.n_shared
 
 
-@njit(cache=True)
+@inner
 def enqueue(c: State, i: int, r: int) -> None:
     """Put an arrived request at the back of an instance's queue."""
     instance = instances(c)[i]
@@ -106,7 +106,7 @@ def enqueue(c: State, i: int, r: int) -> None:
         instance.now_s = request.arrival_s
 
 
-@njit(cache=True)
+@inner
 def advance(c: State, i: int, until_s: float) -> int:
     """Run instance `i`: commit steps that end by `until_s`, start steps before it."""
     instance = instances(c)[i]
@@ -115,6 +115,8 @@ def advance(c: State, i: int, until_s: float) -> int:
             if instance.now_s > until_s:
                 return OK
             _commit(c, i)
+            if instance.is_quiet and c.n_log == 0:
+                _coast(c, i, until_s)
         if instance.n_running + instance.n_waiting == 0 or instance.now_s >= until_s:
             return OK
         if marks(c)[MARK_ALLOWANCE] <= 0:
@@ -127,7 +129,7 @@ def advance(c: State, i: int, until_s: float) -> int:
             return POLICY_ERROR
 
 
-@njit(cache=True)
+@inner
 def next_event_s(c: State, i: int) -> float:
     """Time at which instance `i` does something by itself: infinity while it has no work."""
     instance = instances(c)[i]
@@ -136,7 +138,7 @@ def next_event_s(c: State, i: int) -> float:
     return np.inf
 
 
-@njit(cache=True)
+@inner
 def _schedule(c: State, i: int) -> None:
     """Start a step: choose its entries, allocate and publish, and set the clock to its end."""
     instance = instances(c)[i]
@@ -160,7 +162,7 @@ def _schedule(c: State, i: int) -> None:
     # running requests, in order of admission
     at = 0
     while at < instance.n_running and budget > 0:
-        r = running(c)[i, at]
+        r = int(running(c)[i, at])  # int64, as elsewhere: one specialisation of each function
         request = requests(c)[r]
         n = request.known - request.computed
         if threshold > 0 and n > threshold:
@@ -170,7 +172,7 @@ def _schedule(c: State, i: int) -> None:
         n_new = block_count(upto, block_size) - request.n_held
         is_victim = False
         while n_new > pool.n_free:
-            last = running(c)[i, instance.n_running - 1]
+            last = int(running(c)[i, instance.n_running - 1])
             instance.n_running -= 1
             _preempt(c, i, last, now_s)
             if last == r:
@@ -240,6 +242,8 @@ def _schedule(c: State, i: int) -> None:
         _enter(c, i, r, n, cached)
         budget -= n
 
+    instance.is_quiet = decode == at and instance.n_entries == at and at == instance.n_running
+    instance.had_waiting = instance.n_waiting > 0
     instance.steps += 1
     instance.prefill_tokens += prefill
     instance.decode_tokens += decode
@@ -262,7 +266,7 @@ def _schedule(c: State, i: int) -> None:
     instance.is_stepping = 1
 
 
-@njit(cache=True)
+@inner
 def _enter(c: State, i: int, r: int, n: int, computed: int) -> None:
     """Record one entry of the open step."""
     at = instances(c)[i].n_entries
@@ -272,7 +276,7 @@ def _enter(c: State, i: int, r: int, n: int, computed: int) -> None:
     instances(c)[i].n_entries = at + 1
 
 
-@njit(cache=True)
+@inner
 def _grow(c: State, i: int, r: int, upto: int, now_s: float) -> None:
     """Allocate blocks for the first `upto` tokens of `r` and publish those that become full."""
     request = requests(c)[r]
@@ -292,7 +296,7 @@ def _grow(c: State, i: int, r: int, upto: int, now_s: float) -> None:
                 items(c)[table[k]].next_use = _next_use(c, i, keys[k])
 
 
-@njit(cache=True)
+@inner
 def _next_use(c: State, i: int, key: int) -> float:
     """Row of the first request not yet admitted here that touches the key; infinity if none."""
     if key >= c.n_segment_keys:
@@ -310,7 +314,7 @@ def _next_use(c: State, i: int, key: int) -> float:
     return float(uses(c)[lo]) if lo < end else np.inf
 
 
-@njit(cache=True)
+@inner
 def _admit(c: State, i: int, r: int, hits: int, limit: int, now_s: float) -> None:
     """Move the head of the queue to the running requests, holding its hit blocks."""
     instance = instances(c)[i]
@@ -347,7 +351,7 @@ def _admit(c: State, i: int, r: int, hits: int, limit: int, now_s: float) -> Non
     instance.n_running += 1
 
 
-@njit(cache=True)
+@inner
 def _preempt(c: State, i: int, r: int, now_s: float) -> None:
     """Release everything a running request holds and put it at the front of the queue."""
     instance = instances(c)[i]
@@ -366,7 +370,7 @@ def _preempt(c: State, i: int, r: int, now_s: float) -> None:
     instance.n_preempted += 1
 
 
-@njit(cache=True)
+@inner
 def _leave(c: State, i: int, r: int, now_s: float) -> None:
     """Give back the blocks and the table of a request."""
     instance = instances(c)[i]
@@ -379,7 +383,7 @@ def _leave(c: State, i: int, r: int, now_s: float) -> None:
     request.n_published = 0
 
 
-@njit(cache=True)
+@inner
 def _commit(c: State, i: int) -> None:
     """End the open step: tokens are sampled, finished requests release their blocks."""
     instance = instances(c)[i]
@@ -396,7 +400,7 @@ def _commit(c: State, i: int) -> None:
         if sampled == 1:
             request.first_token_s = now_s
         if sampled == request.output_tokens:
-            r = entries(c)[i, at, 0]
+            r = int(entries(c)[i, at, 0])
             request.finish_s = now_s
             request.status = FINISHED
             _leave(c, i, r, now_s)
@@ -413,10 +417,64 @@ def _commit(c: State, i: int) -> None:
                 kept += 1
         instance.n_running = kept
         instance.finished += n_finished
+        instance.is_quiet = False
     instance.is_stepping = 0
 
 
-@njit(cache=True)
+@inner
+def _coast(c: State, i: int, until_s: float) -> None:
+    """Run the steps that must repeat a quiet one, as long as they end by `until_s`.
+
+    A step is quiet if all running requests decoded, and nobody was admitted, preempted or
+    finished. Until a request fills its block or finishes, the next step differs in its context
+    tokens alone: whoever could not be admitted still cannot. The clock is added up step by step,
+    so the outcome is that of `_schedule` and `_commit` to the last bit.
+    """
+    instance = instances(c)[i]
+    n = instance.n_running
+    if instance.n_waiting > 0 and not instance.had_waiting:
+        return
+    most = c.max_num_batched_tokens * (1 << 20)
+    context = 0
+    for at in range(n):
+        request = requests(c)[running(c)[i, at]]
+        computed = request.computed
+        context += computed
+        most = min(most, request.n_held * c.block_size - computed)
+        if c.prefix_caching:
+            most = min(most, (request.n_published + 1) * c.block_size - 1 - computed)
+        sampled = request.known - request.input_tokens
+        most = min(most, request.output_tokens - sampled - 1)
+    next_sample_s = (instance.last_sample + 1) * sample_every_s(c)[0]
+    now_s = instance.now_s
+    busy_s = instance.busy_s
+    total = 0
+    steps = 0
+    while steps < most and now_s < next_sample_s:
+        context += n
+        dt_s = step_seconds(
+            c.latency_kind, latency(c), 0.0, 0.0, float(n), float(context), float(context), 0.0
+        )
+        if now_s + dt_s > until_s or now_s >= until_s:
+            break
+        instance.step_start_s = now_s
+        now_s = now_s + dt_s
+        busy_s += dt_s
+        total += context
+        steps += 1
+    instance.now_s = now_s
+    instance.busy_s = busy_s
+    instance.steps += steps
+    instance.decode_tokens += steps * n
+    instance.output_tokens += steps * n
+    instance.context_tokens += total
+    for at in range(n):
+        request = requests(c)[running(c)[i, at]]
+        request.computed += steps
+        request.known += steps
+
+
+@inner
 def _has_log_room(c: State) -> bool:
     most = 6 + 5 * c.max_num_seqs
     n_open = c.n_instances
@@ -426,7 +484,7 @@ def _has_log_room(c: State) -> bool:
     )
 
 
-@njit(cache=True)
+@inner
 def _log_step(c: State, i: int, n_finished: int) -> None:
     """Append: instance, step, counts of entries, preempted and finished, free blocks; then those."""
     instance = instances(c)[i]
@@ -456,7 +514,7 @@ def _log_step(c: State, i: int, n_finished: int) -> None:
     marks(c)[MARK_LOG_STEPS] += 1
 
 
-@njit(cache=True)
+@inner
 def _sample(c: State, i: int) -> None:
     """Record the instance's state if this is the first step of a sampling interval."""
     instance = instances(c)[i]
@@ -485,7 +543,7 @@ def _sample(c: State, i: int) -> None:
     row[11] = instance.busy_s
 
 
-@njit(cache=True)
+@inner
 def _halve_samples(c: State) -> None:
     """Keep the first sample of every two intervals, and make room for as many again."""
     n = c.n_samples

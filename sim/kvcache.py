@@ -14,9 +14,9 @@ a column, the oldest copy of that block. Blocks are numbered through: instance i
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from ..policies.inner import inner
 from ..policies.order import (
     EVENT_EVICT,
     EVENT_HIT,
@@ -45,7 +45,7 @@ from .state import (
 )
 
 
-@njit(cache=True)
+@inner
 def lookup(c: State, instance: int, keys: NDArray[np.int32], limit: int) -> int:
     """Count the leading keys, at most `limit`, that the instance holds. Changes nothing."""
     k = 0
@@ -57,7 +57,7 @@ def lookup(c: State, instance: int, keys: NDArray[np.int32], limit: int) -> int:
     return k
 
 
-@njit(cache=True)
+@inner
 def touch(c: State, instance: int, key: int, category: int, now_s: float) -> int:
     """Take one more reference to the oldest copy of a key that is held; return the block."""
     b = copies(c)[row_of(c)[key], instance]
@@ -82,7 +82,7 @@ def touch(c: State, instance: int, key: int, category: int, now_s: float) -> int
     return b
 
 
-@njit(cache=True)
+@inner
 def take(c: State, instance: int, now_s: float) -> int:
     """Take a free block, evicting a cached one if no other is left."""
     pool = pools(c)[instance]
@@ -111,7 +111,7 @@ def take(c: State, instance: int, now_s: float) -> int:
     return b
 
 
-@njit(cache=True)
+@inner
 def publish(
     c: State,
     instance: int,
@@ -165,7 +165,7 @@ def publish(
             add(order, items(c), roots(c), oldest)
 
 
-@njit(cache=True)
+@inner
 def release(
     c: State, instance: int, table: NDArray[np.int32], n_held: int, n_published: int, now_s: float
 ) -> None:
@@ -208,7 +208,7 @@ def release(
         pool.n_free += 1
 
 
-@njit(cache=True)
+@inner
 def _unlink(c: State, instance: int, b: int) -> None:
     """Take a block out of the lru list."""
     before, after = blocks(c)[b].before, blocks(c)[b].after
@@ -222,7 +222,7 @@ def _unlink(c: State, instance: int, b: int) -> None:
         pools(c)[instance].lru_tail = before
 
 
-@njit(cache=True)
+@inner
 def _forget(c: State, instance: int, b: int) -> None:
     """Drop the key of a block: one eviction. Other copies of the key stay."""
     key = blocks(c)[b].key
@@ -255,7 +255,7 @@ def _forget(c: State, instance: int, b: int) -> None:
             remove(orders(c)[instance], items(c), roots(c), oldest)
 
 
-@njit(cache=True)
+@inner
 def _lose_child(c: State, instance: int, row: int) -> None:
     """Count one cached child less; without any, an idle block becomes a candidate."""
     n_children(c)[row, instance] -= 1

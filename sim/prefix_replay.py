@@ -16,6 +16,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from ..policies.base import Policy, Setting
+from ..policies.inner import inner
 from ..policies.order import (
     EVENT_EVICT,
     EVENT_HIT,
@@ -178,7 +179,7 @@ def _replay(
     return hits
 
 
-@njit(cache=True)
+@inner
 def _touch(c: Cache, end: int, t: int, now_s: float, category: int) -> int:
     """Use the cached part of a path, pinning it; return its blocks."""
     order = c.orders[0]
@@ -205,7 +206,7 @@ def _touch(c: Cache, end: int, t: int, now_s: float, category: int) -> int:
     return hits
 
 
-@njit(cache=True)
+@inner
 def _insert(c: Cache, end: int, t: int, now_s: float, category: int) -> None:
     """Cache the missing part of a path: one piece a segment."""
     s = end
@@ -236,7 +237,7 @@ def _insert(c: Cache, end: int, t: int, now_s: float, category: int) -> None:
         s = c.parent[s]
 
 
-@njit(cache=True)
+@inner
 def _describe(c: Cache, x: int) -> None:
     """Bring the history of a piece up to date for the policy."""
     item = c.items[x]
@@ -256,7 +257,7 @@ def _describe(c: Cache, x: int) -> None:
         item.next_use = float(c.uses[at]) if at < c.use_ends[s] else np.inf
 
 
-@njit(cache=True)
+@inner
 def _offer(c: Cache, s: int) -> None:
     """Make the deepest piece of a segment without cached children a candidate."""
     x = c.segments[s].top
@@ -264,7 +265,7 @@ def _offer(c: Cache, s: int) -> None:
     add(c.orders[0], c.items, c.roots, x)
 
 
-@njit(cache=True)
+@inner
 def _evict(c: Cache, at_most: int, t: int, now_s: float) -> int:
     """Evict up to `at_most` blocks of the piece that the policy names; return how many."""
     order = c.orders[0]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import difflib
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from .. import ConfigError
+from ..policies.inner import inner
 from .instance import write_keys
 from .state import MARK_ROUTED, State, copies, instances, marks, requests, row_of
 
@@ -37,7 +37,7 @@ def router_code(name: str) -> int:
     return ROUTERS[name]
 
 
-@njit(cache=True)
+@inner
 def choose(c: State, r: int, router: int, keys: NDArray[np.int32]) -> int:
     """Choose an instance for request `r`; all instances stand at its arrival.
 
@@ -70,7 +70,7 @@ def choose(c: State, r: int, router: int, keys: NDArray[np.int32]) -> int:
     return best
 
 
-@njit(cache=True)
+@inner
 def _holds(c: State, i: int, key: int) -> bool:
     row = row_of(c)[key]
     return bool(row >= 0 and copies(c)[row, i] >= 0)

@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import carray, njit, types
+from numba import carray, types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
+from ..policies.inner import inner
 from ..policies.order import ITEM, ORDER
 
 BLOCK = np.dtype(
@@ -102,6 +103,8 @@ INSTANCE = np.dtype(
         ("finished", "i8"),
         ("last_sample", "i8"),
         ("n_admitted", "i8"),
+        ("is_quiet", "i8"),
+        ("had_waiting", "i8"),
     ],
     align=True,
 )
@@ -231,79 +234,79 @@ def _pointer(typing_context: Any, address: Any) -> Any:
 # The pools: instance i owns blocks i * n_blocks .. (i + 1) * n_blocks - 1.
 
 
-@njit(cache=True)
+@inner
 def blocks(c: State) -> NDArray[Any]:
     """(n_instances * n_blocks,) of BLOCK."""
     return carray(_pointer(c.blocks), (c.n_instances * c.n_blocks,), BLOCK)
 
 
-@njit(cache=True)
+@inner
 def items(c: State) -> NDArray[Any]:
     """The same blocks as a policy sees them, ITEM; (1,) where the lru list orders."""
     return carray(_pointer(c.items), (c.n_instances * c.n_blocks,), ITEM)
 
 
-@njit(cache=True)
+@inner
 def parent_key(c: State) -> NDArray[np.int32]:
     """Key of the block before, by block; (1,) where the lru list orders."""
     return carray(_pointer(c.parent_key), (c.n_instances * c.n_blocks,), np.int32)
 
 
-@njit(cache=True)
+@inner
 def pools(c: State) -> NDArray[Any]:
     """(n_instances,) of POOL."""
     return carray(_pointer(c.pools), (c.n_instances,), POOL)
 
 
-@njit(cache=True)
+@inner
 def orders(c: State) -> NDArray[Any]:
     """(n_instances,) of ORDER."""
     return carray(_pointer(c.orders), (c.n_instances,), ORDER)
 
 
-@njit(cache=True)
+@inner
 def roots(c: State) -> NDArray[np.int32]:
     """(n_instances * n_queues,): heaps of the policy."""
     return carray(_pointer(c.roots), (c.n_instances * c.n_queues,), np.int32)
 
 
-@njit(cache=True)
+@inner
 def params(c: State) -> NDArray[np.float64]:
     """(n_queues, 3): parameters of category queues."""
     return carray(_pointer(c.params), (c.n_queues, 3), np.float64)
 
 
-@njit(cache=True)
+@inner
 def row_of(c: State) -> NDArray[np.int32]:
     """(n_keys,): row of `copies`, -1 if no instance holds the key."""
     return carray(_pointer(c.row_of), (c.n_keys,), np.int32)
 
 
-@njit(cache=True)
+@inner
 def copies(c: State) -> NDArray[np.int32]:
     """(n_rows, n_instances): oldest copy of a key, -1 if none."""
     return carray(_pointer(c.copies), (c.n_rows, c.n_instances), np.int32)
 
 
-@njit(cache=True)
+@inner
 def n_children(c: State) -> NDArray[np.int32]:
     """(n_rows, n_instances): cached keys one block deeper; (1, 1) where the lru list orders."""
     return carray(_pointer(c.n_children), (c.n_rows, c.n_instances), np.int32)
 
 
-@njit(cache=True)
+@inner
 def n_holders(c: State) -> NDArray[np.int32]:
     """(n_rows,): instances that hold the key."""
     return carray(_pointer(c.n_holders), (c.n_rows,), np.int32)
 
 
-@njit(cache=True)
+@inner
 def free_rows(c: State) -> NDArray[np.int32]:
     """(n_rows + 1,): a stack of unused rows; its height is in the last element."""
     return carray(_pointer(c.free_rows), (c.n_rows + 1,), np.int32)
 
 
-@njit(cache=True)
+@inner
 def unkeyed(c: State) -> NDArray[np.int32]:
     """(n_instances, n_blocks): stack of free blocks without a key."""
     return carray(_pointer(c.unkeyed), (c.n_instances, c.n_blocks), np.int32)
@@ -312,49 +315,49 @@ def unkeyed(c: State) -> NDArray[np.int32]:
 # The requests and their prefix tree (see kvsim.traces.prefix_tree).
 
 
-@njit(cache=True)
+@inner
 def requests(c: State) -> NDArray[Any]:
     """(n_requests,) of REQUEST."""
     return carray(_pointer(c.requests), (c.n_requests,), REQUEST)
 
 
-@njit(cache=True)
+@inner
 def instances(c: State) -> NDArray[Any]:
     """(n_instances,) of INSTANCE."""
     return carray(_pointer(c.instances), (c.n_instances,), INSTANCE)
 
 
-@njit(cache=True)
+@inner
 def segment_parent(c: State) -> NDArray[np.int32]:
     """(n_segments,)"""
     return carray(_pointer(c.segment_parent), (c.n_segments,), np.int32)
 
 
-@njit(cache=True)
+@inner
 def segment_depth(c: State) -> NDArray[np.int32]:
     """(n_segments,)"""
     return carray(_pointer(c.segment_depth), (c.n_segments,), np.int32)
 
 
-@njit(cache=True)
+@inner
 def segment_first_key(c: State) -> NDArray[np.int64]:
     """(n_segments,)"""
     return carray(_pointer(c.segment_first_key), (c.n_segments,), np.int64)
 
 
-@njit(cache=True)
+@inner
 def segment_of(c: State) -> NDArray[np.int32]:
     """(n_segment_keys,): segment of a key; empty unless the policy needs the future."""
     return carray(_pointer(c.segment_of), (c.n_segment_keys,), np.int32)
 
 
-@njit(cache=True)
+@inner
 def uses(c: State) -> NDArray[np.int32]:
     """(n_uses,): requests that touch each segment, in order of arrival; empty likewise."""
     return carray(_pointer(c.uses), (c.n_uses,), np.int32)
 
 
-@njit(cache=True)
+@inner
 def use_offsets(c: State) -> NDArray[np.int64]:
     """(n_segments + 1,): where the uses of each segment start."""
     return carray(_pointer(c.use_offsets), (c.n_segments + 1,), np.int64)
@@ -363,39 +366,39 @@ def use_offsets(c: State) -> NDArray[np.int64]:
 # The open step and the running requests of each instance.
 
 
-@njit(cache=True)
+@inner
 def tables(c: State) -> NDArray[np.int32]:
     """(n_instances, n_tables, n_table_blocks): blocks of running requests."""
     shape = (c.n_instances, c.n_tables, c.n_table_blocks)
     return carray(_pointer(c.tables), shape, np.int32)
 
 
-@njit(cache=True)
+@inner
 def table_keys(c: State) -> NDArray[np.int32]:
     """The same shape: keys of a request's full blocks, prompt and output."""
     shape = (c.n_instances, c.n_tables, c.n_table_blocks)
     return carray(_pointer(c.table_keys), shape, np.int32)
 
 
-@njit(cache=True)
+@inner
 def free_tables(c: State) -> NDArray[np.int32]:
     """(n_instances, n_tables): stack of unused tables."""
     return carray(_pointer(c.free_tables), (c.n_instances, c.n_tables), np.int32)
 
 
-@njit(cache=True)
+@inner
 def running(c: State) -> NDArray[np.int32]:
     """(n_instances, max_num_seqs): requests in order of admission."""
     return carray(_pointer(c.running), (c.n_instances, c.max_num_seqs), np.int32)
 
 
-@njit(cache=True)
+@inner
 def entries(c: State) -> NDArray[np.int32]:
     """(n_instances, max_num_seqs, 3): request, n tokens, C computed before; of the open step."""
     return carray(_pointer(c.entries), (c.n_instances, c.max_num_seqs, 3), np.int32)
 
 
-@njit(cache=True)
+@inner
 def preempted(c: State) -> NDArray[np.int32]:
     """(n_instances, max_num_seqs): preempted in the open step, in order."""
     return carray(_pointer(c.preempted), (c.n_instances, c.max_num_seqs), np.int32)
@@ -404,38 +407,38 @@ def preempted(c: State) -> NDArray[np.int32]:
 # What is recorded.
 
 
-@njit(cache=True)
+@inner
 def log(c: State) -> NDArray[np.int32]:
     """(n_log,): records of finished steps; empty if nothing is logged."""
     return carray(_pointer(c.log), (c.n_log,), np.int32)
 
 
-@njit(cache=True)
+@inner
 def log_start_s(c: State) -> NDArray[np.float64]:
     """(n_log // 8,): start of each logged step."""
     return carray(_pointer(c.log_start_s), (c.n_log // 8,), np.float64)
 
 
-@njit(cache=True)
+@inner
 def samples(c: State) -> NDArray[np.float64]:
     """(n_samples, n_instances, fields): state at the first step of each interval."""
     shape = (c.n_samples, c.n_instances, len(SAMPLE_FIELDS))
     return carray(_pointer(c.samples), shape, np.float64)
 
 
-@njit(cache=True)
+@inner
 def marks(c: State) -> NDArray[np.int64]:
     """(N_MARKS,)"""
     return carray(_pointer(c.marks), (N_MARKS,), np.int64)
 
 
-@njit(cache=True)
+@inner
 def sample_every_s(c: State) -> NDArray[np.float64]:
     """(1,): seconds of a sampling interval."""
     return carray(_pointer(c.sample_every_s), (1,), np.float64)
 
 
-@njit(cache=True)
+@inner
 def latency(c: State) -> NDArray[np.float64]:
     """(8,): coefficients of the latency model."""
     return carray(_pointer(c.latency), (8,), np.float64)

@@ -6,6 +6,7 @@ import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import scheduler_model as model
@@ -23,6 +24,8 @@ from kvsim.traces.schema import Sessions, Trace
 
 REJECTED = 3
 """Status of a request that can never fit, in the compiled state."""
+LOG_INTS = 1 << 12
+"""A short log: it is emptied now and then, and costs little to make."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,9 +52,7 @@ class Case:
         """Each row's block ids; an id determines the ids before it."""
         number: dict[tuple[int, ...], int] = {}
         return [
-            tuple(
-                number.setdefault(row.path[: d + 1], len(number)) for d in range(len(row.path))
-            )
+            tuple(number.setdefault(row.path[: d + 1], len(number)) for d in range(len(row.path)))
             for row in self.rows
         ]
 
@@ -106,6 +107,11 @@ class Case:
 def prepared_engine(
     case: Case, *, policy: Policy | str = "lru", n_instances: int = 1, is_logged: bool = True
 ) -> Prepared:
+    with mock.patch("kvsim.sim.setup.LOG_INTS", LOG_INTS):
+        return _prepared(case, policy, n_instances, is_logged)
+
+
+def _prepared(case: Case, policy: Policy | str, n_instances: int, is_logged: bool) -> Prepared:
     s = case.settings
     trace = case.trace()
     return prepare(
@@ -236,9 +242,7 @@ def cases(draw: st.DrawFn, *, most_rows: int = 12) -> Case:
     settings = small_settings(lambda low, high: draw(st.integers(low, high)))
     id_tokens = draw(st.one_of(st.just(settings.block_size), st.integers(1, 8)))
     rows: list[Row] = []
-    for numbers, path in draw(
-        st.lists(st.tuples(NUMBERS, PATHS), min_size=1, max_size=most_rows)
-    ):
+    for numbers, path in draw(st.lists(st.tuples(NUMBERS, PATHS), min_size=1, max_size=most_rows)):
         after_s = rows[-1].arrival_s if rows else 0.0
         rows.append(row_from(numbers, path, after_s=after_s, id_tokens=id_tokens))
     return Case(settings=settings, id_tokens=id_tokens, rows=tuple(rows))

@@ -408,7 +408,7 @@ def run(
     n_routed = 0
     while True:
         ends = [i.ends_s for i in instances if i.ends_s is not None]
-        times = ends + [arrivals[0][0]] if arrivals else ends
+        times = [*ends, arrivals[0][0]] if arrivals else ends
         if not times:
             return
         now_s = min(times)

@@ -66,7 +66,7 @@ def assert_same(case: Case, instance: type[model.Instance] = model.Instance) -> 
     return expected
 
 
-@settings(max_examples=1000)
+@settings(max_examples=600)
 @given(case=cases())
 def test_the_engine_decides_what_the_model_decides(case: Case) -> None:
     assert_same(case)
@@ -93,7 +93,7 @@ def test_the_engine_decides_what_the_model_decides_under_pressure(sweep: int) ->
 
 class LooksUpTheLastToken(model.Instance):
     def lookup_limit(self, r: model.Request) -> int:
-        return min(r.n_known, r.n_known - 1 + self.settings.block_size // 4)
+        return r.n_known
 
 
 class TakesTheWatermarkOfUsableBlocks(model.Instance):
@@ -148,6 +148,7 @@ class PublishesAfterTheStep(model.Instance):
 
 
 BROKEN = (
+    LooksUpTheLastToken,
     TakesTheWatermarkOfUsableBlocks,
     ClipsLoneRequests,
     RequeuesAtTheBack,
@@ -162,10 +163,10 @@ BROKEN = (
 def test_a_broken_rule_is_noticed(broken: type[model.Instance]) -> None:
     rng = np.random.default_rng(3)
     n_noticed = 0
-    for _ in range(300):
+    for _ in range(150):
         case = random_case(rng, n_rows=20)
-        right, wrong = run_model(case), run_model(case, broken)
-        n_noticed += right.lines != wrong.lines
+        lines = "".join(run_model(case, broken).lines)
+        n_noticed += run_engine(case).timed[0] != hashlib.sha256(lines.encode()).hexdigest()
     assert n_noticed >= 2
 
 
@@ -193,5 +194,5 @@ def test_the_log_may_be_emptied_many_times(monkeypatch: pytest.MonkeyPatch) -> N
     case = random_case(np.random.default_rng(5), n_rows=24)
     case = replace(case, settings=replace(case.settings, n_blocks=30))
     whole = run_engine(case).timed
-    monkeypatch.setattr("kvsim.sim.setup.LOG_INTS", 1)
+    monkeypatch.setattr("cases.LOG_INTS", 1)
     assert run_engine(case).timed == whole

@@ -1,0 +1,51 @@
+"""Pieces of terminal tables: frames, bars, aligned times. Knows no run."""
+
+from __future__ import annotations
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from . import units
+
+BAR_CELLS = 20
+EIGHTHS = " ▏▎▍▌▋▊▉"
+
+
+def frame(gap: int = 1) -> Table:
+    """Return an empty table with a rule below its head, `gap` more blanks between columns."""
+    return Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, gap))
+
+
+def number_table(first: str, *others: str, is_first_name: bool = False) -> Table:
+    """Return a table of numbers, named in the first column if asked."""
+    table = frame()
+    table.add_column(Text(first), justify="left" if is_first_name else "right", no_wrap=True)
+    for name in others:
+        table.add_column(Text(name), justify="right", no_wrap=True)
+    return table
+
+
+def facts_table(title: str) -> Table:
+    """Return a table of one number a row, with its name and its unit or meaning."""
+    table = number_table(title, "", is_first_name=True)
+    table.add_column(overflow="fold")
+    return table
+
+
+def aligned_time(value: float | str | None) -> str:
+    """Write a time so that digits align whatever the unit: 's' as wide as 'ms'."""
+    written = value if isinstance(value, str) else units.seconds(value)
+    return f"{written} " if written.endswith(" s") else written
+
+
+def share_bar(share: float | None, further: float | None = None) -> str:
+    """Draw a share of `BAR_CELLS` cells to an eighth of a cell, and what lies beyond it."""
+    eighths = round(8 * BAR_CELLS * min(max(units.defined(share) or 0.0, 0.0), 1.0))
+    bar = "█" * (eighths // 8) + EIGHTHS[eighths % 8].strip()
+    end = round(BAR_CELLS * min(max(units.defined(further) or 0.0, 0.0), 1.0))
+    return bar.ljust(end, "░").ljust(BAR_CELLS, "·")
+
+
+def line(words: str, style: str = "") -> Text:
+    return Text(words, style=style, overflow="fold")

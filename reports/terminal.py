@@ -1,0 +1,232 @@
+"""Tables for a terminal of 80 columns, readable without colour. Knows no simulation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from . import units
+from .columns import CACHE, TIMES, Column, Summary, counts, losses, number, setting, text
+from .console import aligned_time, facts_table, frame, line, number_table, share_bar
+
+MAX_CURVE_ROWS = 24
+"""Capacities shown; a longer curve is thinned."""
+LATENCIES = {
+    "TTFT": "ttft_s",
+    "TPOT": "tpot_s",
+    "queue": "queue_s",
+    "end to end": "e2e_s",
+}
+
+
+def show_run(summary: Summary, console: Console) -> None:
+    """Print the summary of one run."""
+    console.print(line(f"{text(summary, 'policy')} on {text(summary, 'trace')}", "bold"))
+    console.print(line(f"{setting(summary)}, {_size(summary)}"))
+    _show_losses(summary, console)
+    console.print()
+    console.print(_cache_table(summary))
+    console.print()
+    console.print(_latency_table(summary))
+    console.print()
+    console.print(_work_table(summary))
+
+
+def show_comparison(summaries: Sequence[Summary], console: Console) -> None:
+    """Print one row a run, the best of each column marked; first the cache, then times."""
+    if not summaries:
+        console.print(line("nothing to compare"))
+        return
+    first = summaries[0]
+    console.print(line(f"{text(first, 'trace')}: {_size(first)}", "bold"))
+    console.print(line(setting(first)))
+    found = [losses(summary) for summary in summaries]
+    if all(one == found[0] for one in found):
+        _show_losses(first, console)
+    else:
+        for summary in summaries:
+            _show_losses(summary, console, f"{text(summary, 'policy')}: ")
+    for columns in (CACHE, TIMES):
+        console.print()
+        console.print(_comparison_table(summaries, columns))
+    console.print(line("* best of the column", "dim"))
+
+
+def show_curve(curve: Mapping[str, Any], console: Console) -> None:
+    """Print hit ratio over capacity, a row a capacity: lru's bar, and the optimum beyond it."""
+    points = {
+        units.plain(name): {float(blocks): float(ratio) for blocks, ratio in rows}
+        for name, rows in curve.items()
+        if isinstance(rows, list | tuple)
+    }
+    names = sorted(points, key=lambda name: (name == "optimum", name != "lru"))
+    capacities = sorted({blocks for rows in points.values() for blocks in rows})
+    shown = _thinned(capacities)
+    mine = _nearest(shown, number(curve, "capacity_blocks"))
+    table = number_table("blocks", *names)
+    table.add_column(Text("hit ratio"), no_wrap=True)
+    for blocks in shown:
+        ratios = [points[name].get(blocks) for name in names]
+        others = [r for n, r in zip(names, ratios, strict=True) if r is not None and n != "optimum"]
+        bar = share_bar(others[0] if others else 0.0, points.get("optimum", {}).get(blocks))
+        bar += " < this run" if blocks == mine else ""
+        table.add_row(units.count(blocks), *map(units.percent, ratios), Text(bar))
+    console.print(table)
+    note = f"█ {names[0]}  ░ up to the optimum" if "optimum" in names[1:] else ""
+    if len(shown) < len(capacities):
+        note += f"{'; ' if note else ''}{len(shown)} of {len(capacities)} capacities"
+    if note:
+        console.print(line(note, "dim"))
+
+
+def show_policies(policies: Sequence[tuple[str, str, str]], console: Console) -> None:
+    """Print name, kind and one line for each policy."""
+    table = frame()
+    table.add_column("policy", no_wrap=True)
+    table.add_column("kind", no_wrap=True)
+    table.add_column("what it does", overflow="fold")
+    for row in policies:
+        table.add_row(*(Text(units.plain(cell)) for cell in row))
+    console.print(table)
+
+
+def show_description(description: Mapping[str, Any], console: Console) -> None:
+    """Print what `traces.characterize` says of a trace."""
+    d = description
+    rate = number(d, "rate_per_s")
+    console.print(line(text(d, "name"), "bold"))
+    words = f"{units.plural(number(d, 'requests'), 'request')} over {_span(d, 'duration_s')}"
+    console.print(line(words + (f", {units.amount(rate)} a second" if rate is not None else "")))
+    sessions = units.plural(number(d, "sessions"), "session")
+    console.print(line(f"{sessions}, known from: {text(d, 'sessions_are')}"))
+    for reason, n in counts(d, "dropped").items():
+        console.print(line(f"! {units.plural(n, 'row')} dropped: {reason}"))
+    console.print()
+    columns = ("mean", "p50", "p90", "p99", "max", "total")
+    table = number_table("tokens", *columns, is_first_name=True)
+    for name, key in (("prompt", "input_tokens"), ("output", "output_tokens")):
+        values = [number(d, key, column) for column in columns]
+        table.add_row(name, units.amount(values[0]), *map(units.count, values[1:]))
+    console.print(table)
+    console.print()
+    table = facts_table("reuse")
+    size = units.plural(number(d, "block_size"), "token")
+    table.add_row("block accesses", units.count(number(d, "block_accesses")), f"blocks of {size}")
+    table.add_row("unique blocks", units.count(number(d, "unique_blocks")), "")
+    for name, key in (("blocks", "ideal_hit_ratio_blocks"), ("tokens", "ideal_hit_ratio_tokens")):
+        ratio = number(d, key)
+        what = f"{share_bar(ratio)} if nothing were evicted"
+        table.add_row(f"ideal hit ratio, {name}", units.percent(ratio), what)
+    console.print(table)
+    for noun in ("category", "turn"):
+        _show_shares(d.get(f"requests_per_{noun}"), noun, console)
+
+
+def _show_shares(table: object, noun: str, console: Console) -> None:
+    """Print how many requests each category or turn has; the sixth and later turns together."""
+    if not isinstance(table, Mapping) or len(table) < 2:
+        return
+    n_of = {units.plain(name, 30): number(table, name) or 0 for name in table}
+    if noun == "turn" and len(n_of) > 6:
+        late = list(n_of)[5:]
+        n_of = {
+            **{name: n_of[name] for name in list(n_of)[:5]},
+            "6+": sum(n_of[name] for name in late),
+        }
+    total = sum(n_of.values())
+    rows = number_table(noun, "requests", "share", is_first_name=True)
+    rows.add_column(no_wrap=True)
+    for name, n in n_of.items():
+        share = n / total if total else None
+        rows.add_row(Text(name), units.count(n), units.percent(share), Text(share_bar(share)))
+    console.print()
+    console.print(rows)
+
+
+def _cache_table(summary: Summary) -> Table:
+    hit, bound = (number(summary, c.keys[0]) for c in CACHE[:2])
+    lookups = units.count(number(summary, "lookup_tokens"))
+    table = facts_table("prefix cache")
+    table.add_row(
+        "hit ratio", CACHE[0].text(summary), f"{share_bar(hit)} of {lookups} prompt tokens"
+    )
+    if bound is not None:
+        table.add_row(
+            "optimum", CACHE[1].text(summary), f"{share_bar(bound)} the most a policy could hit"
+        )
+        table.add_row("regret", CACHE[2].text(summary), "optimum minus hit ratio")
+    blocks = number(summary, "hit_ratio_blocks")
+    table.add_row("hit ratio, blocks", units.percent(blocks), "of the full prompt blocks looked up")
+    tiers = counts(summary, "hits_per_tier")
+    for tier, tokens in tiers.items() if len(tiers) > 1 else ():
+        table.add_row(f"hits in {tier}", units.count(tokens), "tokens")
+    table.add_row("evictions", units.count(number(summary, "evictions")), "blocks")
+    for link, n_bytes in counts(summary, "transfer_bytes").items():
+        table.add_row(f"over {link}", units.gibibytes(n_bytes), "moved")
+    return table
+
+
+def _latency_table(summary: Summary) -> Table:
+    columns = ("mean", "p50", "p90", "p95", "p99")
+    table = number_table("latency", *columns, is_first_name=True)
+    for name, key in LATENCIES.items():
+        table.add_row(name, *(aligned_time(number(summary, key, column)) for column in columns))
+    return table
+
+
+def _work_table(summary: Summary) -> Table:
+    table = facts_table("work")
+    per_s = number(summary, "throughput_tokens_per_s")
+    table.add_row("throughput", units.amount(per_s), "output tokens/s")
+    table.add_row("output", units.count(number(summary, "output_tokens")), "tokens")
+    table.add_row("prefill", units.count(number(summary, "prefill_tokens")), "tokens computed")
+    table.add_row("preemptions", units.count(number(summary, "preemptions")), "")
+    table.add_row("steps", units.count(number(summary, "steps")), "")
+    table.add_row("utilisation", units.percent(number(summary, "utilisation")), "of the time busy")
+    return table
+
+
+def _comparison_table(summaries: Sequence[Summary], columns: Sequence[Column]) -> Table:
+    table = frame()
+    table.add_column("policy", overflow="fold", min_width=12)
+    for column in columns:
+        table.add_column(column.header, justify="right", no_wrap=True)
+    best = [column.best_rows(summaries) for column in columns]
+    for at, summary in enumerate(summaries):
+        cells = [
+            Text(("* " if at in b else "") + aligned_time(c.text(summary)))
+            for c, b in zip(columns, best, strict=True)
+        ]
+        table.add_row(Text(text(summary, "policy")), *cells)
+    return table
+
+
+def _thinned(values: Sequence[float]) -> list[float]:
+    n = len(values)
+    if n <= MAX_CURVE_ROWS:
+        return list(values)
+    return [values[round(i * (n - 1) / (MAX_CURVE_ROWS - 1))] for i in range(MAX_CURVE_ROWS)]
+
+
+def _nearest(values: Sequence[float], wanted: float | None) -> float | None:
+    if wanted is None or not values:
+        return None
+    return min(values, key=lambda value: abs(value - wanted))
+
+
+def _size(summary: Summary) -> str:
+    requests = units.plural(number(summary, "requests"), "request")
+    return f"{requests} in {_span(summary, 'duration_s')}"
+
+
+def _span(summary: Summary, key: str) -> str:
+    return units.duration(number(summary, key))
+
+
+def _show_losses(summary: Summary, console: Console, prefix: str = "") -> None:
+    for words in losses(summary):
+        console.print(line(f"! {prefix}{words}", "bold"))
