@@ -11,11 +11,16 @@ import typer
 from kvsim import ConfigError, KvsimError, __version__
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rich.console import Console
+
     from kvsim.sim.config import RunConfig
     from kvsim.studies.compare import TraceChoice
 
 # typer brings its own copy of click or the real one, by its version; this is its root error
 _USAGE_ERROR: Any = typer.BadParameter.__mro__[2]
+_INTERRUPTED = 130
 
 app = typer.Typer(
     add_completion=False,
@@ -66,7 +71,8 @@ Caching = Annotated[
     bool | None, typer.Option("--prefix-caching/--no-prefix-caching", help="Keep blocks for reuse.")
 ]
 Affine = Annotated[
-    str | None, typer.Option(help="Step seconds a,b,c,d: a + b*prefill + c*decode_seqs + d*context.")
+    str | None,
+    typer.Option(help="Step seconds a,b,c,d: a + b*prefill + c*decode_seqs + d*context."),
 ]
 ClosedLoop = Annotated[
     bool | None,
@@ -295,6 +301,7 @@ def mrc(
     points = None if capacities is None else _whole_numbers("--capacities", capacities)
     if block_size is not None and block_size < 1:
         raise ConfigError(f"--block-size must be at least 1 token, got {block_size}")
+    _say_if_it_compiles()
     compiled = load_compiled(
         traces, block_size=block_size, trace_block_size=trace_block_size, partial_blocks=True
     )
@@ -397,6 +404,10 @@ def _config(
     base = RunConfig() if file is None else load_config(file)
     if engine.get("gpu_blocks") == 0:
         raise ConfigError("--gpu-blocks must be at least 2 (one is the null block), got 0")
+    gpu_gib = run.get("gpu_gib")
+    if gpu_gib is not None and not 0 < gpu_gib < float("inf"):
+        raise ConfigError(f"--gpu-gib must be positive and finite, got {gpu_gib:g}")
+    _say_if_it_compiles()
     return replace(
         base,
         cluster=replace(base.cluster, **given(cluster)),
@@ -405,11 +416,21 @@ def _config(
     )
 
 
+def _say_if_it_compiles() -> None:
+    """Explain the wait of a first run, where a person is watching."""
+    import os
+
+    if sys.stderr.isatty() and not Path(os.environ["NUMBA_CACHE_DIR"]).exists():
+        print("compiling the simulator; this happens once, and takes a minute", file=sys.stderr)
+
+
 def _whole_numbers(option: str, text: str) -> list[int]:
     try:
         return [int(part) for part in text.split(",")]
     except ValueError:
-        raise ConfigError(f"{option} must be whole numbers, comma-separated, got {text!r}") from None
+        raise ConfigError(
+            f"{option} must be whole numbers, comma-separated, got {text!r}"
+        ) from None
 
 
 class _output:  # noqa: N801  (a context manager used like a function)
@@ -431,7 +452,7 @@ class _output:  # noqa: N801  (a context manager used like a function)
 class _progress:  # noqa: N801
     """A line on stderr that says how far the run is, where stderr is a terminal."""
 
-    def __enter__(self) -> Any:
+    def __enter__(self) -> Callable[[int, int, float], None] | None:
         self._shown = sys.stderr.isatty()
         return self._show if self._shown else None
 
@@ -448,13 +469,13 @@ class _progress:  # noqa: N801
             print("\r\x1b[K", end="", file=sys.stderr)
 
 
-def _console() -> Any:
+def _console() -> Console:
     from rich.console import Console
 
     return Console(highlight=False)
 
 
-def _print_json(value: Any) -> None:
+def _print_json(value: object) -> None:
     import json as json_format
 
     print(json_format.dumps(value, indent=1))
@@ -469,11 +490,12 @@ def main() -> None:
     except _USAGE_ERROR as error:
         status = _fail(error.format_message())
     except (KeyboardInterrupt, typer.Abort):
-        print("kvsim: interrupted; nothing was written", file=sys.stderr)
-        status = 130
+        status = _INTERRUPTED
     except BrokenPipeError:
         sys.stderr.close()
         status = 1
+    if status == _INTERRUPTED:  # some typers turn an interrupt into this status, silently
+        print("kvsim: interrupted; nothing was written", file=sys.stderr)
     sys.exit(status if isinstance(status, int) else 0)
 
 

@@ -15,11 +15,21 @@ from pathlib import Path
 import libcachesim
 import numpy as np
 from harness import cpu_s
+from numpy.typing import NDArray
 
 from kvsim.traces.schema import Trace
 
 HASHPOWERS = (18, 20, 22, 24)
 _RECORD = [("time", "<u4"), ("id", "<u8"), ("size", "<u4"), ("next", "<i8")]
+
+
+def _next_access(ids: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Position of the next access of the same block, -1 if there is none: what Belady needs."""
+    order = np.argsort(ids, kind="stable")
+    following = np.full(len(ids), -1, np.int64)
+    is_same = ids[order[:-1]] == ids[order[1:]]
+    following[order[:-1][is_same]] = order[1:][is_same]
+    return following
 
 
 class Accesses:
@@ -33,7 +43,7 @@ class Accesses:
         rows = np.zeros(len(trace.block_ids), _RECORD)
         rows["id"] = trace.block_ids + 1
         rows["size"] = 1
-        rows["next"] = -1
+        rows["next"] = _next_access(trace.block_ids)
         path = scratch / f"{trace.name.replace(' ', '-')}.oracleGeneral"
         rows.tofile(path)
         self._reader = libcachesim.TraceReader(
@@ -42,7 +52,10 @@ class Accesses:
 
     def run(self, policy: str, capacity: int, hashpower: int) -> float:
         """Replay everything; the hit ratio."""
-        cache = getattr(libcachesim, policy)(cache_size=capacity, hashpower=hashpower)
+        return self.process(getattr(libcachesim, policy)(cache_size=capacity, hashpower=hashpower))
+
+    def process(self, cache: libcachesim.CacheBase) -> float:
+        """Replay everything through a cache; the hit ratio."""
         self._reader.reset()
         miss_ratio, _ = cache.process_trace(self._reader)
         return 1 - miss_ratio

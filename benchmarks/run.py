@@ -19,6 +19,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import cache_replay
+import policy_replay
 from harness import Measurement, Result, Setting
 
 MEASUREMENTS: dict[str, Measurement] = {
@@ -26,6 +27,8 @@ MEASUREMENTS: dict[str, Measurement] = {
     "cache-mooncake": cache_replay.mooncake,
     "cache-single-blocks": cache_replay.single_blocks,
     "cache-memory": cache_replay.memory,
+    "policies-compiled": policy_replay.compiled,
+    "policies-python": policy_replay.in_python,
 }
 DATA = Path(__file__).resolve().parents[2] / "shared" / "traces"
 

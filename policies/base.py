@@ -130,7 +130,8 @@ class Policy(ABC):
     needs_future: ClassVar[bool] = False
     """Whether it may see `Block.next_use`: an offline policy, for bounds."""
     is_uniform: ClassVar[bool] = True
-    """Whether blocks used by the same requests always get the same score (depth aside)."""
+    """Whether blocks used by the same requests always get the same score: then a cache-only replay
+    handles them as one. Say False if the score looks at `depth`, `key` or `block_id`."""
 
     @abstractmethod
     def bind(self, setting: Setting) -> Binding:

@@ -29,7 +29,7 @@ class ReuseFit(NamedTuple):
     clock: NDArray[np.float64]
     """(next refit, period, smallest gap), seconds."""
     choice: NDArray[np.int64]
-    """(current window, 1 to subtract the shortest gap in the fit)."""
+    """(current window, 1 to subtract the shortest gap in the fit, 1 to forget old windows)."""
 
 
 def make_reuse_fit(
@@ -50,7 +50,7 @@ def make_reuse_fit(
         category=np.zeros(n_segments, np.int32),
         sums=sums,
         clock=np.array([-np.inf, refit_s, min_gap_s]),
-        choice=np.array([0, int(is_shifted)], np.int64),
+        choice=np.array([0, int(is_shifted), int(not np.isinf(window_s))], np.int64),
     )
 
 
@@ -112,11 +112,12 @@ def _refit(fit: ReuseFit, params: NDArray[np.float64]) -> None:
             gap_sum_s -= reuses * shortest_s
         if reuses > 0 and gap_sum_s > 0:
             params[w, 0] = reuses / gap_sum_s
-            params[w, 1] = min(1.0, reuses / accesses)
+            # accesses may have left the window before their reuse came
+            params[w, 1] = reuses / accesses if accesses > reuses else 1.0
         else:
             params[w, 0] = 0.0
             params[w, 1] = 1.0
-    if n_windows > 1:
+    if fit.choice[2]:
         fit.choice[0] = (fit.choice[0] + 1) % n_windows
         fit.sums[fit.choice[0]] = 0.0
         fit.sums[fit.choice[0], :, SHORTEST_GAP_S] = np.inf

@@ -24,7 +24,8 @@ class WorkloadAware(QueuePolicy):
         value = p * exp(-rate * t) * (1 - exp(-rate * life))
 
     Rate and p come from the arrivals so far (`kvsim.policies.reuse_fit`), refitted every
-    `refit_s`, or from a file. Until the first refit all categories are alike, which is lru.
+    `refit_s`, or from a file. Until the first refit all categories are alike, which is
+    lru but for equal times.
 
     Deviations: only blocks without a cached child leave (the paper relies on the order of
     equal values for that); `retag` lets a reused block take the category of its last user, as

@@ -50,7 +50,7 @@ def _miss_ratio_curve(runs: Sequence[Run]) -> Figure:
         ),
         data=data,
         layout=layout(
-            x=log_axis("capacity in blocks, all instances together", data, units.count),
+            x=log_axis("capacity in blocks, all instances together", data, _tick),
             y=axis("hit ratio, %", rangemode="tozero"),
             **(_vertical(capacity, f"this run: {units.count(capacity)}") if capacity else {}),
         ),
@@ -120,10 +120,10 @@ def _bars(runs: Sequence[Run], key: str, noun: str) -> Figure:
                 "name": escape(run.label),
                 "x": list(range(len(names))),
                 "y": [None if r is None else round(100 * r, 4) for r in ratios],
-                "text": [units.percent(r) for r in ratios]
-                if len(names) * len(runs) <= 12
-                else None,
-                "textposition": "outside",
+                "text": [units.DASH if r is None else f"{100 * r:.1f}" for r in ratios],
+                "textangle": 0,
+                "constraintext": "none",
+                "textposition": "outside" if len(names) * len(runs) <= 12 else "none",
                 "cliponaxis": False,
                 "hovertext": [
                     _bar_hover(run, name, row) for name, row in zip(names, rows, strict=True)
@@ -132,7 +132,7 @@ def _bars(runs: Sequence[Run], key: str, noun: str) -> Figure:
                 "marker": look(at).bar,
             }
         )
-    middle, half = (len(names) - 1) / 2, max(len(names), 4) / 2
+    middle, half = (len(names) - 1) / 2, max(len(names), 4 if len(runs) == 1 else 2) / 2
     left_out = f" (the {MAX_BARS} largest of {len(weight)})" if len(weight) > MAX_BARS else ""
     what = {
         "category": "Which kinds of request the cache serves",
@@ -164,3 +164,11 @@ def _bar_hover(run: Run, name: str, row: dict[str, Any]) -> str:
         f" of {units.count(number(row, 'lookup_tokens'))} prompt tokens"
         f"<br>{units.count(number(row, 'requests'))} requests"
     )
+
+
+def _tick(blocks: float) -> str:
+    """Write a round number of blocks: '500', '20 k', '1 M'."""
+    for unit, size in (("M", 1e6), ("k", 1e3)):
+        if blocks >= size:
+            return f"{units.count(blocks / size)} {unit}"
+    return f"{blocks:g}"

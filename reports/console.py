@@ -12,9 +12,9 @@ BAR_CELLS = 20
 EIGHTHS = " ▏▎▍▌▋▊▉"
 
 
-def frame(gap: int = 1) -> Table:
-    """Return an empty table with a rule below its head, `gap` more blanks between columns."""
-    return Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, gap))
+def frame() -> Table:
+    """Return an empty table with a rule below its head."""
+    return Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
 
 
 def number_table(first: str, *others: str, is_first_name: bool = False) -> Table:

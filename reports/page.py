@@ -25,7 +25,8 @@ p.loss { border-left: 4px solid #d55e00; padding-left: 10px; }
 table { border-collapse: collapse; font-size: 14px; font-variant-numeric: tabular-nums; }
 th, td { padding: 6px 10px; border-bottom: 1px solid #ddd; text-align: right; white-space: nowrap; }
 th { border-bottom: 2px solid #888; vertical-align: bottom; font-weight: 600; }
-th:first-child, td:first-child { text-align: left; white-space: normal; overflow-wrap: anywhere; }
+th:first-child, td:first-child { text-align: left; white-space: normal; min-width: 9em;
+  overflow-wrap: anywhere; }
 td.best { font-weight: 700; }
 td.best::after { content: " ★"; color: #0072b2; }
 td.even::after { content: " ★"; visibility: hidden; }

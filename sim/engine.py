@@ -10,6 +10,7 @@ Equal times: what finishes comes first, then arrivals, then the start of a step.
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Callable, Generator
 from typing import Any
 
@@ -26,6 +27,7 @@ from .instance import (
     PAUSED,
     POLICY_ERROR,
     advance,
+    begin_step,
     enqueue,
     next_event_s,
 )
@@ -55,6 +57,27 @@ Progress = Callable[[int, int, float], None]
 """Called with (requests done, of, simulated time in s)."""
 
 
+_AFTER_ARRIVALS = simpy.events.NORMAL + 1
+_FIRST_ORDER = 1 << 40
+"""Above any event number that simpy gives itself."""
+
+
+class _Calendar(simpy.Environment):
+    """simpy's environment, with events at absolute times and in a given order.
+
+    A delay from now is not enough: now + (t - now) may differ from t in the last bit, and
+    events at equal times would come in the order in which they were made.
+    """
+
+    def at(self, time_s: float, priority: int, order: int) -> simpy.Event:
+        """Make an event at `time_s`; of those at one time, lower priority, then order, first."""
+        event = self.event()
+        event._ok = True
+        event._value = None
+        heapq.heappush(self._queue, (time_s, priority, _FIRST_ORDER + order, event))  # type: ignore[arg-type]
+        return event
+
+
 class World:
     """One run: the prepared state, moved to its end by `run`."""
 
@@ -76,7 +99,7 @@ class World:
         self._log = log
         self._progress = progress
         self._keys = np.empty(prepared.longest_blocks, np.int32)
-        self._env = simpy.Environment()
+        self._env = _Calendar()
         self._finishes: dict[int, simpy.Event] = {}
 
     def run(self) -> None:
@@ -151,27 +174,28 @@ class World:
             requests["is_awaited"][row] = 1
         think_s = think_times_s(self._prepared)
         for row in np.flatnonzero((parent < 0) & (status != REJECTED)).tolist():
-            self._env.process(self._session(row, children, think_s))
+            arrival_s = float(requests["arrival_s"][row])
+            self._env.process(self._session(row, arrival_s, children, think_s))
 
     def _session(
         self,
         row: int,
+        arrival_s: float,
         children: dict[int, list[int]],
         think_s: NDArray[np.float64],
-        delay_s: float | None = None,
     ) -> Generator[simpy.Event, Any, None]:
         """One request, then whatever continues it, each after its think time."""
-        arrival_s = float(self._cluster.requests["arrival_s"][row])
-        yield self._env.timeout(arrival_s - self._env.now if delay_s is None else delay_s)
-        self._cluster.requests["arrival_s"][row] = self._env.now
-        self._run_to(row, row + 1, self._env.now)
+        yield self._env.at(arrival_s, simpy.events.NORMAL, row)
+        requests = self._cluster.requests
+        requests["arrival_s"][row] = arrival_s
+        self._run_to(row, row + 1, arrival_s)
         if row in children:
             finish = self._finishes[row] = self._env.event()
             yield finish
+            finish_s = float(requests["finish_s"][row])
             for child in children[row]:
-                self._env.process(
-                    self._session(child, children, think_s, delay_s=float(think_s[child]))
-                )
+                at_s = finish_s + float(think_s[child])
+                self._env.process(self._session(child, at_s, children, think_s))
 
     def _clock(self) -> Generator[simpy.Event, Any, None]:
         """Move the instances to the next interaction, over and over; wake waiting sessions."""
@@ -181,7 +205,7 @@ class World:
             horizon_s = self._env.peek()
             status, now_s = _advance_to_finish(self._cluster.record, horizon_s)
             if status == AWAITED:
-                yield self._env.timeout(max(0.0, now_s - self._env.now))
+                yield self._env.at(now_s, simpy.events.URGENT, 0)
                 done = awaited[requests["status"][awaited] == FINISHED]
                 awaited = awaited[requests["status"][awaited] != FINISHED]
                 for row in done.tolist():
@@ -191,7 +215,7 @@ class World:
             elif np.isinf(horizon_s):
                 return
             else:
-                yield self._env.timeout(max(0.0, horizon_s - self._env.now))
+                yield self._env.at(horizon_s, _AFTER_ARRIVALS, 0)
 
 
 def think_times_s(prepared: Prepared) -> NDArray[np.float64]:
@@ -270,11 +294,11 @@ def _advance_to_finish(ref: NDArray[Any], until_s: float) -> tuple[int, float]:
             return OK, until_s
         if instances(c)[first].is_stepping:
             status = advance(c, first, first_s)  # commits; starts nothing at first_s
-            if marks(c)[MARK_AWAITED]:
-                return AWAITED, first_s
         elif first_s >= until_s:
             return OK, until_s
         else:
-            status = advance(c, first, np.nextafter(first_s, np.inf))
+            status = begin_step(c, first)
         if status != OK:
             return int(status), first_s
+        if marks(c)[MARK_AWAITED]:
+            return AWAITED, first_s

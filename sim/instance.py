@@ -119,14 +119,23 @@ def advance(c: State, i: int, until_s: float) -> int:
                 _coast(c, i, until_s)
         if instance.n_running + instance.n_waiting == 0 or instance.now_s >= until_s:
             return OK
-        if marks(c)[MARK_ALLOWANCE] <= 0:
-            return PAUSED
-        if c.n_log and not _has_log_room(c):
-            return FULL_LOG
-        marks(c)[MARK_ALLOWANCE] -= 1
-        _schedule(c, i)
-        if orders(c)[i].error:
-            return POLICY_ERROR
+        status = begin_step(c, i)
+        if status != OK:
+            return status
+
+
+@inner
+def begin_step(c: State, i: int) -> int:
+    """Start a step of an instance that has work, unless something stands against it."""
+    if marks(c)[MARK_ALLOWANCE] <= 0:
+        return PAUSED
+    if c.n_log and not _has_log_room(c):
+        return FULL_LOG
+    marks(c)[MARK_ALLOWANCE] -= 1
+    _schedule(c, i)
+    if orders(c)[i].error:
+        return POLICY_ERROR
+    return OK
 
 
 @inner

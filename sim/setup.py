@@ -32,7 +32,7 @@ from .state import (
 MOST_TURNS = 6
 """Turns from this one on are one category."""
 N_SAMPLES = 1024
-LOG_INTS = 1 << 22
+LOG_INTS = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,18 @@ from typing import Any
 import numpy as np
 import pytest
 import scheduler_model as model
-from cases import LATENCIES, REJECTED, Case, Outcome, Row, random_case, run_engine
+from cases import (
+    LATENCIES,
+    REJECTED,
+    Case,
+    Outcome,
+    Row,
+    prepared_engine,
+    random_case,
+    run_engine,
+)
+
+from kvsim.sim.engine import World
 
 FINISHED = 2
 FIELDS = ("arrival_s", "first_scheduled_s", "first_token_s", "finish_s")
@@ -47,9 +58,7 @@ def run_model(
     instances = [model.Instance(case.settings, names) for _ in range(n_instances)]
     requests = case.requests()
     think_s = {r: (row.parent, row.think_s) for r, row in enumerate(case.rows) if row.parent >= 0}
-    model.run(
-        instances, requests, model.ROUTERS[router], think_s=think_s if closed_loop else None
-    )
+    model.run(instances, requests, model.ROUTERS[router], think_s=think_s if closed_loop else None)
     return instances, requests
 
 
@@ -110,6 +119,23 @@ def test_a_closed_loop_goes_as_in_a_plain_model(router: str, n_instances: int) -
 def test_a_closed_loop_goes_on_after_steps_that_take_no_time() -> None:
     for case in session_cases(4, 60, latencies=[LATENCIES[3]]):
         assert_same(case, n_instances=2, router="round-robin", closed_loop=True)
+
+
+def on_a_grid(case: Case) -> Case:
+    """All times multiples of a quarter second: many events fall on one instant."""
+    rows = tuple(
+        replace(row, arrival_s=round(4 * row.arrival_s) / 4, think_s=round(50 * row.think_s) / 4)
+        for row in case.rows
+    )
+    return replace(case, settings=replace(case.settings, latency=(0.25, 0.0, 0.0, 0.0)), rows=rows)
+
+
+@pytest.mark.parametrize("n_instances", [1, 2])
+def test_requests_that_arrive_together_come_in_order_of_their_rows(n_instances: int) -> None:
+    for case in session_cases(14, 100):
+        assert_same(
+            on_a_grid(case), n_instances=n_instances, router="least-loaded", closed_loop=True
+        )
 
 
 def test_a_child_arrives_one_think_time_after_its_parent_finished_exactly() -> None:
@@ -210,10 +236,6 @@ def test_many_small_calls_go_as_one(
 
 
 def test_progress_is_reported_between_calls(monkeypatch: pytest.MonkeyPatch) -> None:
-    from cases import prepared_engine
-
-    from kvsim.sim.engine import World
-
     monkeypatch.setattr("kvsim.sim.engine.STEPS_A_CALL", 3)
     case = random_case(np.random.default_rng(13), n_rows=20)
     seen: list[tuple[int, int, float]] = []

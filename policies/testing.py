@@ -1,0 +1,497 @@
+"""Laws that every eviction policy obeys, checked on small random caches. Knows no simulator.
+
+For authors of policies: `check_policy("my_policy.py:MyPolicy")` in a test of your own.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from .. import PolicyError
+from .base import (
+    Binding,
+    Block,
+    EvictionPolicy,
+    Policy,
+    QueuePolicy,
+    ScorePolicy,
+    Setting,
+)
+from .order import (
+    EVENT_EVICT,
+    EVENT_HIT,
+    EVENT_INSERT,
+    HOOKED,
+    ITEM,
+    ORDER,
+    Items,
+    add,
+    notify,
+    remove,
+    victim,
+)
+from .registry import make_policy
+
+CATEGORIES = ("chat-1", "chat-2", "code-1")
+
+Path = tuple[int, ...]
+Roots = NDArray[np.int32]
+
+
+def check_policy(policy: Policy | str, *, seed: int = 0, n_cases: int = 20) -> None:
+    """Check that a policy keeps its contract, on `n_cases` small random traces.
+
+    It names candidates only; it names the same ones compiled and in plain Python, and run
+    after run; two caches that it orders do not influence each other; no more is hit than the
+    offline optimum hits; and if it `is_uniform`, blocks of one run score alike.
+
+    Raises:
+        AssertionError: a law is broken; the message says which, and on what.
+        PolicyError: the policy raised, gave NaN, or named a block that is no candidate.
+        ConfigError: unknown name or parameter.
+
+    >>> check_policy("lru")
+    """
+    name = policy if isinstance(policy, str) else type(policy).__name__
+    made = make_policy(policy) if isinstance(policy, str) else policy
+    rng = np.random.default_rng(seed)
+    for n in range(n_cases):
+        trace, other = _random_trace(rng), _random_trace(rng)
+        try:
+            _check_on(made, name, trace, other, rng)
+        except AssertionError as error:
+            raise AssertionError(
+                f"policy {name}: {error} (seed {seed}, case {n}: capacity {trace.capacity}, paths"
+                f" {trace.paths})"
+            ) from None
+
+
+class _Trace(NamedTuple):
+    paths: list[Path]
+    categories: list[int]
+    times_s: list[float]
+    capacity: int
+
+
+def _random_trace(rng: np.random.Generator) -> _Trace:
+    n = int(rng.integers(1, 60))
+    paths = [
+        tuple(int(x) for x in rng.choice((0, 0, 1, 2), size=int(rng.integers(1, 7))))
+        for _ in range(n)
+    ]
+    gaps_s = rng.choice((0.0, 0.5, 1.0, 3.0, 20.0), size=n)
+    return _Trace(
+        paths=paths,
+        categories=rng.integers(0, len(CATEGORIES), size=n).tolist(),
+        times_s=np.cumsum(gaps_s).tolist(),
+        capacity=max(len(p) for p in paths) + int(rng.integers(0, 12)),
+    )
+
+
+def _check_on(
+    policy: Policy, name: str, trace: _Trace, other: _Trace, rng: np.random.Generator
+) -> None:
+    params = np.column_stack(
+        (rng.exponential(0.5, len(CATEGORIES)), rng.uniform(0.1, 1, len(CATEGORIES)))
+    )
+    alone = _Run(policy, name, [trace], params).hits()[0]
+    again = _Run(policy, name, [trace], params).hits()[0]
+    assert alone == again, f"hits differ from run to run: {alone}, then {again}"
+    beside = _Run(policy, name, [trace, other], params).hits()[0]
+    assert alone == beside, f"a second cache changes the first one's hits: {alone} to {beside}"
+    best = sum(_Cache(trace, [_Optimum()]).run())
+    assert sum(alone) <= best, f"{sum(alone)} hits, but the offline optimum has {best}"
+
+
+class _Chooser:
+    """One face of a policy, for one cache; `clock` is the highest score evicted."""
+
+    clock = 0.0
+
+    def insert(self, block: Block) -> None:
+        """`block` was cached."""
+
+    def hit(self, block: Block) -> None:
+        """A request reused `block`."""
+
+    def evict(self, block: Block) -> None:
+        """`block` was evicted, and is no candidate any more."""
+
+    def add(self, block: Block) -> None:
+        """`block` became a candidate."""
+        raise NotImplementedError
+
+    def remove(self, block: Block) -> None:
+        """`block` is no candidate any more."""
+        raise NotImplementedError
+
+    def victim(self, now_s: float) -> int:
+        """Name the candidate to evict."""
+        raise NotImplementedError
+
+
+class _Cache:
+    """A prefix cache in plain Python: counts, and asks all its choosers for each victim."""
+
+    def __init__(
+        self,
+        trace: _Trace,
+        choosers: list[_Chooser],
+        *,
+        first_id: int = 0,
+        is_retagged: bool = False,
+    ) -> None:
+        self._trace = trace
+        self._is_retagged = is_retagged
+        self._choosers = choosers
+        self._blocks: dict[Path, Block] = {}
+        self._free_ids = list(range(first_id + trace.capacity - 1, first_id - 1, -1))
+        self._candidates: dict[int, Path] = {}
+        self._keys: dict[Path, int] = {}
+        self._next_use = _next_uses(trace)
+
+    def run(self) -> list[int]:
+        """Blocks that each request hits."""
+        return list(self.steps())
+
+    def steps(self) -> Iterator[int]:
+        """The same, a request at a time."""
+        for t, path in enumerate(self._trace.paths):
+            yield self._place(t, [path[: d + 1] for d in range(len(path))])
+
+    def _place(self, t: int, names: list[Path]) -> int:
+        now_s = self._trace.times_s[t]
+        clock = self._choosers[0].clock
+        n_hits = sum(name in self._blocks for name in names)
+        for name in reversed(names[:n_hits]):
+            old = self._blocks[name]
+            if old.block_id in self._candidates:
+                self._withdraw(name)
+            category = self._trace.categories[t] if self._is_retagged else old.category
+            block = old._replace(
+                category=category,
+                last_access=t,
+                last_access_s=now_s,
+                n_hits=old.n_hits + 1,
+                next_use=self._next_use[t, name],
+                clock=clock,
+            )
+            self._blocks[name] = block
+            for chooser in self._choosers:
+                chooser.hit(block)
+        while len(self._free_ids) < len(names) - n_hits:
+            self._evict(now_s, names)
+        for name in reversed(names[n_hits:]):
+            block = Block(
+                block_id=self._free_ids.pop(),
+                key=self._keys.setdefault(name, len(self._keys)),
+                depth=len(name) - 1,
+                category=self._trace.categories[t],
+                last_access=t,
+                last_access_s=now_s,
+                inserted=t,
+                inserted_s=now_s,
+                n_hits=0,
+                next_use=self._next_use[t, name],
+                clock=clock,
+            )
+            self._blocks[name] = block
+            for chooser in self._choosers:
+                chooser.insert(block)
+        self._offer(names[-1], ())
+        return n_hits
+
+    def _offer(self, name: Path, in_use: list[Path] | tuple[()]) -> None:
+        """Make a block a candidate if it is idle and has no cached child."""
+        if name in in_use or any(other[:-1] == name for other in self._blocks):
+            return
+        self._candidates[self._blocks[name].block_id] = name
+        for chooser in self._choosers:
+            chooser.add(self._blocks[name])
+
+    def _withdraw(self, name: Path) -> None:
+        del self._candidates[self._blocks[name].block_id]
+        for chooser in self._choosers:
+            chooser.remove(self._blocks[name])
+
+    def _evict(self, now_s: float, in_use: list[Path]) -> None:
+        named = [chooser.victim(now_s) for chooser in self._choosers]
+        first = self._candidates[named[0]]
+        for chosen in named[1:]:
+            assert chosen == named[0], (
+                f"compiled it evicts {self._blocks[first]}, in plain Python"
+                f" {self._blocks[self._candidates[chosen]]}"
+            )
+        self._withdraw(first)
+        block = self._blocks.pop(first)
+        self._free_ids.append(block.block_id)
+        for chooser in self._choosers:
+            chooser.evict(block)
+        if first[:-1]:
+            self._offer(first[:-1], in_use)
+
+
+def _next_uses(trace: _Trace) -> dict[tuple[int, Path], float]:
+    found: dict[tuple[int, Path], float] = {}
+    after: dict[Path, float] = {}
+    for t in range(len(trace.paths) - 1, -1, -1):
+        path = trace.paths[t]
+        for depth in range(1, len(path) + 1):
+            found[t, path[:depth]] = after.get(path[:depth], math.inf)
+            after[path[:depth]] = float(t)
+    return found
+
+
+class _Run:
+    """One binding of a policy, and a cache a trace."""
+
+    def __init__(
+        self, policy: Policy, name: str, traces: list[_Trace], params: NDArray[np.float64]
+    ) -> None:
+        size = max(trace.capacity for trace in traces)
+        setting = Setting(
+            n_items=size * len(traces),
+            n_caches=len(traces),
+            n_keys=sum(len(path) for trace in traces for path in trace.paths),
+            capacity_blocks=traces[0].capacity,
+            category_names=CATEGORIES,
+            seed=0,
+        )
+        binding = policy.bind(setting)
+        if binding.fit_arguments is not None:
+            binding.params[:, :2] = params  # what a fit may write
+        bound = _Bound(name, binding, setting, policy)
+        self._caches = []
+        for i, trace in enumerate(traces):
+            plain = _plain(policy, setting, binding)
+            choosers = [_BoundCache(bound, i, size), *([plain] if plain else [])]
+            cache = _Cache(trace, choosers, first_id=i * size, is_retagged=binding.is_retagged)
+            self._caches.append(cache)
+
+    def hits(self) -> list[list[int]]:
+        """Blocks that each request hits, a list a cache; the caches take turns."""
+        hits: list[list[int]] = [[] for _ in self._caches]
+        steps = [cache.steps() for cache in self._caches]
+        is_open = [True] * len(steps)
+        while any(is_open):
+            for i, step in enumerate(steps):
+                n = next(step, None)
+                is_open[i] = n is not None
+                if n is not None:
+                    hits[i].append(n)
+        return hits
+
+
+class _Bound:
+    """A policy as the simulator calls it: through its C functions."""
+
+    def __init__(self, name: str, binding: Binding, setting: Setting, policy: Policy) -> None:
+        self.name = name
+        self.binding = binding
+        self.needs_future = policy.needs_future
+        self.items = np.zeros(setting.n_items, ITEM)
+        self.orders = np.zeros(setting.n_caches, ORDER)
+        self.orders["mode"] = binding.mode
+        self.orders["n_queues"] = binding.n_queues
+        self.orders["first_root"] = np.arange(setting.n_caches) * binding.n_queues
+        self.roots = np.full(setting.n_caches * binding.n_queues, -1, np.int32)
+        binding.apply(self.orders)
+
+    def raise_failure(self) -> None:
+        if self.orders["error"].any():
+            raise self.binding.failure(self.name, self.orders)
+
+
+class _BoundCache(_Chooser):
+    """The bound policy for one cache."""
+
+    def __init__(self, bound: _Bound, cache: int, size: int) -> None:
+        self._bound = bound
+        self._cache = cache
+        self._size = size
+
+    def _call(self, function: Callable[..., None], block: Block, *more: int) -> None:
+        item = self._bound.items[block.block_id]
+        item["key"], item["depth"], item["category"] = block.key, block.depth, block.category
+        item["last"], item["last_s"] = block.last_access, block.last_access_s
+        item["inserted"], item["inserted_s"] = block.inserted, block.inserted_s
+        item["hits"], item["clock"] = block.n_hits, block.clock
+        item["next_use"] = block.next_use if self._bound.needs_future else 0.0
+        b = self._bound
+        function(b.orders, b.items, b.roots, self._cache, block.block_id, *more)
+        b.raise_failure()
+
+    def insert(self, block: Block) -> None:
+        self._call(_notify, block, EVENT_INSERT)
+
+    def hit(self, block: Block) -> None:
+        self._call(_notify, block, EVENT_HIT)
+
+    def evict(self, block: Block) -> None:
+        self._call(_notify, block, EVENT_EVICT)
+
+    def add(self, block: Block) -> None:
+        self._call(_add, block)
+
+    def remove(self, block: Block) -> None:
+        self._call(_remove, block)
+
+    def victim(self, now_s: float) -> int:
+        b, lo = self._bound, self._cache * self._size
+        params = b.binding.params
+        found = _victim(b.orders, b.items, b.roots, params, self._cache, lo, self._size, now_s)
+        b.raise_failure()
+        self.clock = float(b.orders["clock"][self._cache])
+        return int(found)
+
+
+@njit(cache=True)
+def _add(orders: NDArray[Any], items: Items, roots: Roots, cache: int, x: int) -> None:
+    add(orders[cache], items, roots, x)
+
+
+@njit(cache=True)
+def _remove(orders: NDArray[Any], items: Items, roots: Roots, cache: int, x: int) -> None:
+    remove(orders[cache], items, roots, x)
+
+
+@njit(cache=True)
+def _notify(
+    orders: NDArray[Any], items: Items, roots: Roots, cache: int, x: int, event: int
+) -> None:
+    if orders[cache].mode == HOOKED:
+        notify(orders[cache], items, x, event)
+
+
+@njit(cache=True)
+def _victim(
+    orders: NDArray[Any],
+    items: Items,
+    roots: Roots,
+    params: NDArray[np.float64],
+    cache: int,
+    lo: int,
+    size: int,
+    now_s: float,
+) -> int:
+    return int(victim(orders[cache], items, roots, params, lo, lo + size, now_s))
+
+
+def _plain(policy: Policy, setting: Setting, binding: Binding) -> _Chooser | None:
+    """The policy's Python face, if it has one."""
+    if isinstance(policy, ScorePolicy):
+        return _Scores(policy)
+    if isinstance(policy, QueuePolicy):
+        return _Queues(policy, binding.params)
+    if isinstance(policy, EvictionPolicy):
+        return _Events(policy.fresh(setting))
+    return None
+
+
+class _Scores(_Chooser):
+    """The lowest score leaves; equal: longer unused, then deeper."""
+
+    def __init__(self, policy: ScorePolicy) -> None:
+        self._policy = policy
+        self._ranks: dict[int, tuple[float, float, float]] = {}
+
+    def _score(self, block: Block) -> float:
+        seen = block if self._policy.needs_future else block._replace(next_use=0.0)
+        score = float(self._policy.score(seen))
+        if math.isnan(score):
+            raise PolicyError(f"policy {type(self._policy).__name__}: score of {seen} is NaN")
+        if self._policy.is_uniform:
+            for name in ("depth", "key", "block_id"):
+                changed: Block = seen._replace(**{name: getattr(seen, name) + 1})
+                assert float(self._policy.score(changed)) == score, (
+                    f"its score depends on a block's {name}: say is_uniform = False in the class"
+                )
+        return score
+
+    def add(self, block: Block) -> None:
+        self._ranks[block.block_id] = self._score(block), block.last_access, -block.depth
+
+    def remove(self, block: Block) -> None:
+        del self._ranks[block.block_id]
+
+    def victim(self, now_s: float) -> int:
+        found = min(self._ranks, key=self._ranks.__getitem__)
+        self.clock = max(self.clock, self._ranks[found][0])
+        return found
+
+
+class _Queues(_Chooser):
+    """A queue a category in order of last use; the head of the lowest value leaves."""
+
+    def __init__(self, policy: QueuePolicy, params: NDArray[np.float64]) -> None:
+        self._policy = policy
+        self._params = params
+        self._blocks: dict[int, Block] = {}
+
+    def add(self, block: Block) -> None:
+        self._blocks[block.block_id] = block
+
+    def remove(self, block: Block) -> None:
+        del self._blocks[block.block_id]
+
+    def victim(self, now_s: float) -> int:
+        heads: dict[int, Block] = {}
+        for block in sorted(self._blocks.values(), key=lambda b: (b.last_access, -b.depth)):
+            heads.setdefault(block.category, block)
+
+        def rank(block: Block) -> tuple[float, int, int]:
+            a, b, c = self._params[block.category].tolist()
+            value = self._policy.value(block.category, now_s - block.last_access_s, a, b, c)
+            return value, -block.depth, block.last_access
+
+        return min(heads.values(), key=rank).block_id
+
+
+class _Events(_Chooser):
+    """A policy with its own order, told of every event directly."""
+
+    def __init__(self, policy: EvictionPolicy) -> None:
+        self._policy = policy
+
+    def _seen(self, block: Block) -> Block:
+        return block if self._policy.needs_future else block._replace(next_use=0.0)
+
+    def insert(self, block: Block) -> None:
+        self._policy.on_insert(self._seen(block))
+
+    def hit(self, block: Block) -> None:
+        self._policy.on_hit(self._seen(block))
+
+    def evict(self, block: Block) -> None:
+        self._policy.on_evict(self._seen(block))
+
+    def add(self, block: Block) -> None:
+        self._policy.add(self._seen(block))
+
+    def remove(self, block: Block) -> None:
+        self._policy.remove(self._seen(block))
+
+    def victim(self, now_s: float) -> int:
+        return int(self._policy.victim())
+
+
+class _Optimum(_Chooser):
+    """The block whose next use is furthest leaves."""
+
+    def __init__(self) -> None:
+        self._ranks: dict[int, tuple[float, int]] = {}
+
+    def add(self, block: Block) -> None:
+        self._ranks[block.block_id] = block.next_use, block.depth
+
+    def remove(self, block: Block) -> None:
+        del self._ranks[block.block_id]
+
+    def victim(self, now_s: float) -> int:
+        return max(self._ranks, key=self._ranks.__getitem__)

@@ -1,0 +1,268 @@
+"""A plain cache-only replay, block by block, under any policy; nothing of kvsim but `Block`.
+
+A path is a tuple of branches; a block is a path's leading part. Each request is looked up,
+placed and released at once; its whole path is in use while it is placed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from kvsim.policies.base import Block
+
+Path = tuple[int, ...]
+
+
+class Access(NamedTuple):
+    path: Path
+    now_s: float
+    category: int
+
+
+@dataclass
+class Cached:
+    """A cached block's history."""
+
+    name: Path
+    inserted: int
+    inserted_s: float
+    category: int
+    last: int = -1
+    last_s: float = math.nan
+    n_hits: int = 0
+    next_use: float = 0.0
+    clock: float = 0.0
+
+    def seen(self) -> Block:
+        """What a policy is told; id and key stay out of it."""
+        return Block(
+            -1,
+            -1,
+            len(self.name) - 1,
+            self.category,
+            self.last,
+            self.last_s,
+            self.inserted,
+            self.inserted_s,
+            self.n_hits,
+            self.next_use,
+            self.clock,
+        )
+
+
+@dataclass
+class Rule:
+    """How victims are chosen; the base keeps nothing and knows nothing."""
+
+    def arrive(self, access: Access) -> None:
+        """A request arrived; called for each, before its look-up."""
+
+    def inserted(self, block: Cached) -> None: ...
+
+    def hit(self, block: Cached) -> None: ...
+
+    def evicted(self, block: Cached) -> None: ...
+
+    def choose(self, candidates: list[Cached], now_s: float) -> Cached:
+        raise NotImplementedError
+
+
+@dataclass
+class Scored(Rule):
+    """The lowest score leaves; equal: longer unused, then deeper."""
+
+    score: Callable[[Block], float]
+    clock: float = 0.0
+
+    def choose(self, candidates: list[Cached], now_s: float) -> Cached:
+        found = min(candidates, key=lambda b: (self.score(b.seen()), b.last, -len(b.name)))
+        self.clock = max(self.clock, self.score(found.seen()))
+        return found
+
+
+@dataclass
+class Queued(Rule):
+    """One queue a category in order of last use; the head with the lowest value leaves."""
+
+    value: Callable[[int, float, float, float, float], float]
+    params: list[list[float]]
+    profiler: Profiler | None = None
+
+    def arrive(self, access: Access) -> None:
+        if self.profiler is not None:
+            self.profiler.arrive(access, self.params)
+
+    def choose(self, candidates: list[Cached], now_s: float) -> Cached:
+        heads: dict[int, Cached] = {}
+        for block in sorted(candidates, key=lambda b: (b.last, -len(b.name))):
+            heads.setdefault(block.category, block)
+
+        def rank(block: Cached) -> tuple[float, int, int]:
+            value = self.value(block.category, now_s - block.last_s, *self.params[block.category])
+            return value, -len(block.name), block.last
+
+        return min(heads.values(), key=rank)
+
+
+@dataclass
+class S3Fifo(Rule):
+    """Small and main queue and ghosts; what is no candidate is passed over."""
+
+    capacity: int
+    small: list[Cached] = field(default_factory=list)
+    main: list[Cached] = field(default_factory=list)
+    uses: dict[Path, int] = field(default_factory=dict)
+    ghosts: list[Path] = field(default_factory=list)
+
+    def inserted(self, block: Cached) -> None:
+        self.uses[block.name] = 0
+        if block.name in self.ghosts:
+            self.ghosts.remove(block.name)
+            self.main.append(block)
+        else:
+            self.small.append(block)
+
+    def hit(self, block: Cached) -> None:
+        self.uses[block.name] = min(3, self.uses[block.name] + 1)
+
+    def evicted(self, block: Cached) -> None:
+        if block in self.small:
+            self.small.remove(block)
+            n_ghosts = int(self.capacity * 0.9)
+            self.ghosts = [*self.ghosts, block.name][-n_ghosts:] if n_ghosts else []
+        else:
+            self.main.remove(block)
+
+    def choose(self, candidates: list[Cached], now_s: float) -> Cached:
+        while True:
+            small = [b for b in self.small if b in candidates]
+            main = [b for b in self.main if b in candidates]
+            is_small_short = len(self.small) < max(1, int(self.capacity * 0.1))
+            if small and not (is_small_short and main):
+                block = small[0]
+                if self.uses[block.name] < 2:
+                    return block
+                self.small.remove(block)
+                self.uses[block.name] = 0
+            else:
+                block = main[0]
+                if self.uses[block.name] == 0:
+                    return block
+                self.main.remove(block)
+                self.uses[block.name] -= 1
+            self.main.append(block)
+
+
+@dataclass
+class Profiler:
+    """Reuse rate and probability of each category, block by block, over recent windows.
+
+    A re-access after more than `min_gap_s` is a reuse of the category of the access before it,
+    whose own use may have left the windows by then.
+    """
+
+    n_categories: int
+    refit_s: float
+    window_s: float
+    min_gap_s: float
+    is_shifted: bool
+    next_refit_s: float = math.nan
+    previous: dict[Path, tuple[float, int]] = field(default_factory=dict)
+    windows: list[list[tuple[str, int, float]]] = field(default_factory=lambda: [[]])
+    """Events of each period, the current one last: ("use" or "reuse", category, gap)."""
+
+    def arrive(self, access: Access, params: list[list[float]]) -> None:
+        now_s = access.now_s
+        if math.isnan(self.next_refit_s):
+            self.next_refit_s = now_s + self.refit_s
+        if now_s >= self.next_refit_s:
+            self.refit(params)
+            while self.next_refit_s <= now_s:
+                self.next_refit_s += self.refit_s
+        for depth in range(len(access.path), 0, -1):
+            name = access.path[:depth]
+            if name in self.previous:
+                before_s, category = self.previous[name]
+                if now_s - before_s > self.min_gap_s:
+                    self.windows[-1].append(("reuse", category, now_s - before_s))
+            self.windows[-1].append(("use", access.category, 0.0))
+            self.previous[name] = now_s, access.category
+
+    def refit(self, params: list[list[float]]) -> None:
+        events = [event for window in self.windows for event in window]
+        for category in range(self.n_categories):
+            n_uses = sum(kind == "use" and c == category for kind, c, _ in events)
+            gaps = [gap for kind, c, gap in events if kind == "reuse" and c == category]
+            total = sum(gaps) - (len(gaps) * min(gaps) if self.is_shifted and gaps else 0.0)
+            if gaps and total > 1e-12:
+                params[category][0] = len(gaps) / total
+                params[category][1] = len(gaps) / n_uses if n_uses > len(gaps) else 1.0
+            else:
+                params[category][0], params[category][1] = 0.0, 1.0
+        if not math.isinf(self.window_s):
+            self.windows.append([])
+            self.windows = self.windows[-max(1, round(self.window_s / self.refit_s)) :]
+
+
+def next_uses(accesses: Sequence[Access], capacity: int) -> dict[tuple[int, Path], float]:
+    """Row of the next request that uses a block, by (row, block)."""
+    found: dict[tuple[int, Path], float] = {}
+    after: dict[Path, float] = {}
+    for t in range(len(accesses) - 1, -1, -1):
+        path = accesses[t].path
+        if len(path) > capacity:
+            continue
+        for depth in range(1, len(path) + 1):
+            found[t, path[:depth]] = after.get(path[:depth], math.inf)
+            after[path[:depth]] = float(t)
+    return found
+
+
+def replay(
+    accesses: Sequence[Access],
+    rule: Rule,
+    capacity: int,
+    *,
+    is_retagged: bool = False,
+    needs_future: bool = False,
+) -> list[int]:
+    """Hit blocks of each request."""
+    cached: dict[Path, Cached] = {}
+    future = next_uses(accesses, capacity) if needs_future else {}
+    hits = []
+    for t, access in enumerate(accesses):
+        rule.arrive(access)
+        names = [access.path[: d + 1] for d in range(len(access.path))]
+        if len(names) > capacity:
+            hits.append(0)
+            continue
+        n_hits = sum(name in cached for name in names)
+        clock = getattr(rule, "clock", 0.0)
+
+        def use(block: Cached, t: int = t, access: Access = access, clock: float = clock) -> None:
+            block.last, block.last_s, block.clock = t, access.now_s, clock
+            block.next_use = future.get((t, block.name), 0.0)
+
+        for name in reversed(names[:n_hits]):
+            block = cached[name]
+            use(block)
+            block.n_hits += 1
+            if is_retagged:
+                block.category = access.category
+            rule.hit(block)
+        while len(cached) + len(names) - n_hits > capacity:
+            parents = {name[:-1] for name in cached}
+            free = [b for b in cached.values() if b.name not in parents and b.name not in names]
+            victim = rule.choose(free, access.now_s)
+            del cached[victim.name]
+            rule.evicted(victim)
+        for name in reversed(names[n_hits:]):
+            block = Cached(name, inserted=t, inserted_s=access.now_s, category=access.category)
+            use(block)
+            cached[name] = block
+            rule.inserted(block)
+        hits.append(n_hits)
+    return hits

@@ -1,0 +1,564 @@
+"""Every policy, replayed by runs of blocks and by plain models, and the laws that all obey."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path as File
+from typing import ClassVar
+
+import numpy as np
+import prefix_cache_model as model
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numba import njit
+
+from kvsim import ConfigError, PolicyError
+from kvsim.policies import (
+    POLICIES,
+    Block,
+    EvictionPolicy,
+    Policy,
+    QueuePolicy,
+    ScorePolicy,
+    find_policy,
+    make_policy,
+)
+from kvsim.policies.gdsf import Gdsf
+from kvsim.policies.lfu import Lfu
+from kvsim.policies.lru import Lru
+from kvsim.policies.reuse_fit import make_reuse_fit, observe
+from kvsim.policies.workload_aware import WorkloadAware
+from kvsim.sim.prefix_replay import replay
+from kvsim.traces.prefix_tree import PrefixTree, compile_tree
+from kvsim.traces.schema import Sessions, Trace
+
+NAMES = ("a-1", "b-1", "c-1")
+WORKLOAD_AWARE = (
+    "workload-aware,refit_s=4,window_s=12",
+    "workload-aware,refit_s=4,window_s=inf,retag=true",
+    "workload-aware,refit_s=2,window_s=4,shifted=true,life_s=1,min_gap_s=1",
+)
+EVERY = (*POLICIES, *WORKLOAD_AWARE)
+ONLINE = [name for name in EVERY if name != "belady"]
+
+
+def tree_of(accesses: list[model.Access]) -> PrefixTree:
+    """One-token blocks; a block is named by everything up to it."""
+    number: dict[model.Path, int] = {}
+    paths = [a.path for a in accesses]
+    ids = [number.setdefault(p[: d + 1], len(number)) for p in paths for d in range(len(p))]
+    n = len(paths)
+    n_blocks = np.array([len(p) for p in paths], np.int64)
+    rows = np.arange(n)
+    trace = Trace(
+        name="test",
+        block_size=1,
+        request_id=rows,
+        arrival_s=np.array([a.now_s for a in accesses]),
+        input_tokens=np.maximum(n_blocks, 1),
+        output_tokens=np.ones(n, np.int64),
+        parent=np.full(n, -1),
+        session=rows,
+        turn=np.ones(n, np.int64),
+        category=np.array([a.category for a in accesses], np.int64),
+        category_names=NAMES,
+        block_ids=np.array(ids, np.int64),
+        block_offsets=np.concatenate(([0], np.cumsum(n_blocks))),
+        covered_tokens=n_blocks,
+        sessions=Sessions.NONE,
+    )
+    return compile_tree(trace, 1, partial_blocks=True)
+
+
+def hits_of(policy: Policy | str, accesses: list[model.Access], capacity: int) -> list[int]:
+    return replay(
+        tree_of(accesses),
+        make_policy(policy) if isinstance(policy, str) else policy,
+        capacity,
+        arrival_s=np.array([a.now_s for a in accesses]),
+        category=np.array([a.category for a in accesses], np.int64),
+        category_names=NAMES,
+        seed=1,
+        name="tested",
+    ).tolist()
+
+
+def rule_of(policy: Policy, capacity: int) -> model.Rule:
+    """The plain model of a policy, from its Python face."""
+    if isinstance(policy, ScorePolicy):
+        return model.Scored(policy.score)
+    if isinstance(policy, WorkloadAware):
+        profiler = model.Profiler(
+            n_categories=len(NAMES),
+            refit_s=policy.refit_s,
+            window_s=policy.window_s,
+            min_gap_s=policy.min_gap_s,
+            is_shifted=policy.shifted,
+        )
+        params = [[1e-3, 1.0, policy.life_s] for _ in NAMES]
+        return model.Queued(policy.value, params, None if policy.file else profiler)
+    if isinstance(policy, QueuePolicy):
+        return model.Queued(policy.value, [[0.0] * 3 for _ in NAMES])
+    return model.S3Fifo(capacity)
+
+
+def modelled(policy: Policy, accesses: list[model.Access], capacity: int) -> list[int]:
+    return model.replay(
+        accesses,
+        rule_of(policy, capacity),
+        capacity,
+        is_retagged=getattr(policy, "retag", False),
+        needs_future=policy.needs_future,
+    )
+
+
+def random_accesses(rng: np.random.Generator) -> tuple[list[model.Access], int]:
+    """Paths with shared leading runs, at times whose sums are exact; and a capacity."""
+    n = int(rng.integers(1, 60))
+    found: list[model.Access] = []
+    now_s = 0.0
+    longest = int(rng.integers(2, 10))
+    for _ in range(n):
+        if found and rng.random() < 0.5:
+            old = found[int(rng.integers(len(found)))].path
+            path = old[: int(rng.integers(0, len(old) + 1))]
+        else:
+            path = ()
+        grown = tuple(int(x) for x in rng.choice((0, 0, 1, 2), size=int(rng.integers(0, 5))))
+        path = (*path, *grown)[:longest]
+        now_s += float(rng.choice((0.0, 0.25, 0.5, 1.0, 4.0)))
+        found.append(model.Access(path, now_s, int(rng.integers(0, len(NAMES)))))
+    return found, int(rng.integers(1, 25))
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> tuple[list[model.Access], int]:
+    paths = draw(st.lists(st.lists(st.integers(0, 2), max_size=6), min_size=1, max_size=25))
+    gaps_s = draw(
+        st.lists(st.sampled_from((0.0, 0.5, 4.0)), min_size=len(paths), max_size=len(paths))
+    )
+    categories = draw(st.lists(st.integers(0, 2), min_size=len(paths), max_size=len(paths)))
+    times_s = np.cumsum(gaps_s).tolist()
+    accesses = [
+        model.Access(tuple(path), now_s, category)
+        for path, now_s, category in zip(paths, times_s, categories, strict=True)
+    ]
+    return accesses, draw(st.integers(1, 15))
+
+
+# Against plain models
+
+
+@pytest.mark.parametrize("name", [name for name in EVERY if name != "random"])
+def test_a_replay_by_runs_hits_what_a_plain_model_hits_block_by_block(name: str) -> None:
+    rng = np.random.default_rng(7)
+    policy = make_policy(name)
+    n_hits = n_missed = 0
+    for _ in range(300):
+        accesses, capacity = random_accesses(rng)
+        found = hits_of(policy, accesses, capacity)
+        assert found == modelled(policy, accesses, capacity), (accesses, capacity)
+        n_hits += sum(found)
+        n_missed += sum(len(a.path) for a in accesses) - sum(found)
+    assert min(n_hits, n_missed) > 2000
+
+
+@settings(max_examples=100)
+@given(case=cases(), name=st.sampled_from([name for name in EVERY if name != "random"]))
+def test_any_small_case_hits_what_a_plain_model_hits(
+    case: tuple[list[model.Access], int], name: str
+) -> None:
+    policy = make_policy(name)
+    assert hits_of(policy, *case) == modelled(policy, *case)
+
+
+class PlainGdsf(Gdsf):
+    """The same, in Python."""
+
+    compiled = False
+
+
+class PlainLfu(Lfu):
+    compiled = False
+
+
+class PlainLru(Lru):
+    compiled = False
+
+
+class PlainWorkloadAware(WorkloadAware):
+    compiled = False
+
+
+class LruByEvents(EvictionPolicy):
+    """Its own order: the longest unused, then the deepest candidate."""
+
+    def __init__(self) -> None:
+        self.candidates: dict[int, Block] = {}
+
+    def add(self, block: Block) -> None:
+        assert block.block_id not in self.candidates
+        self.candidates[block.block_id] = block
+
+    def remove(self, block: Block) -> None:
+        del self.candidates[block.block_id]
+
+    def rank(self, block: Block) -> tuple[float, float, float]:
+        return 0.0, block.last_access, -block.depth
+
+    def victim(self) -> int:
+        return min(self.candidates.values(), key=self.rank).block_id
+
+
+class LfuByEvents(LruByEvents):
+    """Counts uses itself, from what it is told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.uses: dict[int, int] = {}
+
+    def on_insert(self, block: Block) -> None:
+        assert block.block_id not in self.uses
+        self.uses[block.block_id] = 0
+
+    def on_hit(self, block: Block) -> None:
+        self.uses[block.block_id] += 1
+        assert self.uses[block.block_id] == block.n_hits
+
+    def on_evict(self, block: Block) -> None:
+        del self.uses[block.block_id]
+
+    def rank(self, block: Block) -> tuple[float, float, float]:
+        return self.uses[block.block_id], block.last_access, -block.depth
+
+
+TWINS: list[tuple[Policy, Policy]] = [
+    (Gdsf(), PlainGdsf()),
+    (Lfu(), PlainLfu()),
+    (Lru(), PlainLru()),
+    (Lru(), LruByEvents()),
+    (Lfu(), LfuByEvents()),
+    (WorkloadAware(refit_s=4), PlainWorkloadAware(refit_s=4)),
+]
+
+
+@pytest.mark.parametrize("twins", TWINS, ids=lambda t: type(t[1]).__name__)
+def test_compiled_and_plain_python_hit_the_same(twins: tuple[Policy, Policy]) -> None:
+    rng = np.random.default_rng(8)
+    for _ in range(60):
+        case = random_accesses(rng)
+        assert hits_of(twins[0], *case) == hits_of(twins[1], *case), case
+
+
+def test_a_single_block_of_a_run_counts_where_a_policy_looks_at_depth() -> None:
+    class ShallowFirst(ScorePolicy):
+        is_uniform = False
+
+        def score(self, block: Block) -> float:
+            return block.depth % 3
+
+    rng = np.random.default_rng(9)
+    for _ in range(100):
+        case = random_accesses(rng)
+        assert hits_of(ShallowFirst(), *case) == modelled(ShallowFirst(), *case), case
+
+
+# Laws
+
+
+def one_kind(accesses: list[model.Access]) -> list[model.Access]:
+    return [a._replace(category=0) for a in accesses]
+
+
+def test_workload_aware_with_one_category_is_lru_block_for_block() -> None:
+    rng = np.random.default_rng(10)
+    for _ in range(300):
+        accesses, capacity = random_accesses(rng)
+        lru = hits_of("lru", accesses, capacity)
+        for policy in ("workload-aware", *WORKLOAD_AWARE):
+            assert hits_of(policy, one_kind(accesses), capacity) == lru
+
+
+def test_workload_aware_before_its_first_fit_is_lru() -> None:
+    rng = np.random.default_rng(11)
+    for _ in range(300):
+        accesses, capacity = random_accesses(rng)
+        later = [a._replace(now_s=a.now_s + t / 64) for t, a in enumerate(accesses)]
+        lru = hits_of("lru", later, capacity)
+        assert hits_of("workload-aware,refit_s=1e9", later, capacity) == lru
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_hits_are_bounded_repeatable_and_never_beat_the_optimum(name: str) -> None:
+    rng = np.random.default_rng(12)
+    for _ in range(150):
+        accesses, capacity = random_accesses(rng)
+        hits = hits_of(name, accesses, capacity)
+        for access, n in zip(accesses, hits, strict=True):
+            assert 0 <= n <= len(access.path)
+            assert n == 0 or len(access.path) <= capacity
+        assert hits == hits_of(name, accesses, capacity)
+        assert sum(hits) <= sum(hits_of("belady", accesses, capacity)), (accesses, capacity)
+
+
+def test_with_room_for_all_blocks_every_policy_hits_all_seen_before() -> None:
+    rng = np.random.default_rng(13)
+    for _ in range(60):
+        accesses, _ = random_accesses(rng)
+        seen: set[model.Path] = set()
+        expected = []
+        for access in accesses:
+            names = [access.path[: d + 1] for d in range(len(access.path))]
+            expected.append(sum(name in seen for name in names))
+            seen.update(names)
+        for name in EVERY:
+            assert hits_of(name, accesses, max(1, len(seen))) == expected, name
+
+
+def test_random_depends_on_its_seed_alone() -> None:
+    rng = np.random.default_rng(14)
+    differ = 0
+    for _ in range(50):
+        accesses, capacity = random_accesses(rng)
+        tree = tree_of(accesses)
+        found = [
+            replay(
+                tree,
+                make_policy("random"),
+                capacity,
+                arrival_s=np.array([a.now_s for a in accesses]),
+                category=np.zeros(len(accesses), np.int64),
+                category_names=NAMES,
+                seed=seed,
+            ).tolist()
+            for seed in (0, 1, 0)
+        ]
+        assert found[0] == found[2]
+        differ += found[0] != found[1]
+    assert differ > 3
+
+
+# Workload-aware: values, and the fit
+
+X = {"p": 0.8, "rate": 0.02}
+Y = {"p": 0.5, "rate": 0.2}
+AGES_S = (0, 5, 10, 20, 60)
+
+
+def value(kind: dict[str, float], age_s: float) -> float:
+    return WorkloadAware.value(0, age_s, kind["rate"], kind["p"], 5.0)
+
+
+def test_the_value_of_a_block_falls_as_its_category_says() -> None:
+    assert [round(value(X, t), 5) for t in AGES_S] == [0.07613, 0.06889, 0.06233, 0.05103, 0.02293]
+    assert [round(value(Y, t), 5) for t in AGES_S] == [0.31606, 0.11627, 0.04277, 0.00579, 0.0]
+    assert value(X, 7.90) < value(Y, 7.90)
+    assert value(X, 7.91) > value(Y, 7.91)
+    crossover_s = math.log(value(Y, 0) / value(X, 0)) / (Y["rate"] - X["rate"])
+    assert crossover_s == pytest.approx(7.908, abs=5e-4)
+
+
+@pytest.mark.parametrize(("wait_s", "evicted"), [(7, "X"), (9, "Y")])
+def test_the_lower_value_leaves_on_either_side_of_the_crossover(
+    tmp_path: File, wait_s: float, evicted: str
+) -> None:
+    file = tmp_path / "fit.json"
+    table = {"a": {"a-1": X["rate"], "b-1": Y["rate"]}, "p": {"a-1": X["p"], "b-1": Y["p"]}}
+    file.write_text(json.dumps(table))
+    x, y = model.Access((1,), 0.0, 0), model.Access((2,), 0.0, 1)
+    new = model.Access((3,), wait_s, 2)
+    for again in (x, y):
+        accesses = [x, y, new, again._replace(now_s=wait_s)]
+        is_hit = hits_of(f"workload-aware,file={file}", accesses, 2)[3] == 1
+        assert is_hit == (("X" if again is x else "Y") != evicted)
+
+
+@njit
+def see(fit, parent, n_blocks, end, category, now_s, params):
+    """Call compiled code that has no entry from Python."""
+    observe(fit, parent, n_blocks, end, category, now_s, params)
+
+
+@pytest.mark.parametrize("is_shifted", [False, True])
+@pytest.mark.parametrize("window_s", [2.0, 6.0, math.inf])
+def test_the_fit_by_segments_is_the_fit_block_by_block(
+    window_s: float, *, is_shifted: bool
+) -> None:
+    rng = np.random.default_rng(15)
+    n_refits = 0
+    for _ in range(100):
+        accesses, _ = random_accesses(rng)
+        tree = tree_of(accesses)
+        fit = make_reuse_fit(
+            len(tree.parent),
+            len(NAMES),
+            refit_s=2.0,
+            window_s=window_s,
+            min_gap_s=0.25,
+            is_shifted=is_shifted,
+        )
+        params = np.full((len(NAMES), 3), 7.0)
+        profiler = model.Profiler(len(NAMES), 2.0, window_s, 0.25, is_shifted)
+        expected = params.tolist()
+        for t, access in enumerate(accesses):
+            see(
+                fit,
+                tree.parent,
+                tree.n_blocks,
+                int(tree.end[t]),
+                access.category,
+                access.now_s,
+                params,
+            )
+            profiler.arrive(access, expected)
+            np.testing.assert_allclose(params, expected, rtol=1e-12)
+            n_refits += params[0, 0] != 7.0
+    assert n_refits > 1000
+
+
+# A policy that breaks its contract gets one line
+
+
+class Broken(EvictionPolicy):
+    """Names what it is told to name."""
+
+    answer: ClassVar[object] = None
+
+    def add(self, block: Block) -> None: ...
+
+    def remove(self, block: Block) -> None: ...
+
+    def victim(self) -> int:
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer  # type: ignore[return-value]
+
+
+class NotANumber(ScorePolicy):
+    def score(self, block: Block) -> float:
+        return math.nan
+
+
+class CompiledNotANumber(ScorePolicy):
+    compiled = True
+
+    @staticmethod
+    def score(block: Block) -> float:
+        return block.last_access * math.nan
+
+
+class Raises(ScorePolicy):
+    def score(self, block: Block) -> float:
+        raise KeyError("lost")
+
+
+class ValueRaises(QueuePolicy):
+    def value(self, category: int, age_s: float, a: float, b: float, c: float) -> float:
+        return 1 / 0
+
+
+class RaisesOnInsert(LruByEvents):
+    def on_insert(self, block: Block) -> None:
+        raise ValueError("no room in my books")
+
+
+def broken(answer: object) -> EvictionPolicy:
+    return type("Broken", (Broken,), {"answer": answer})()
+
+
+FAULTY: list[tuple[Policy, str]] = [
+    (NotANumber(), "a score was not a number"),
+    (CompiledNotANumber(), "a score was not a number"),
+    (Raises(), "KeyError: 'lost'"),
+    (ValueRaises(), "ZeroDivisionError: division by zero"),
+    (RaisesOnInsert(), "ValueError: no room in my books"),
+    (broken(RuntimeError("stuck")), "RuntimeError: stuck"),
+    (broken(12345), "victim() returned 12345: it must name an idle cached block"),
+    (broken(-1), "victim() returned -1"),
+    (broken(None), "TypeError"),
+    (broken(math.nan), "a score was not a number"),
+]
+
+
+@pytest.mark.parametrize(("policy", "message"), FAULTY, ids=lambda x: type(x).__name__)
+def test_a_broken_policy_stops_a_replay_with_one_line(policy: Policy, message: str) -> None:
+    accesses = [model.Access((i,), float(i), 0) for i in range(4)]
+    with pytest.raises(PolicyError, match=r"^policy tested: ") as caught:
+        hits_of(policy, accesses, 2)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_naming_a_block_with_a_cached_child_is_an_error() -> None:
+    class ShallowestFirst(LruByEvents):
+        def __init__(self) -> None:
+            super().__init__()
+            self.shallow = -1
+
+        def on_insert(self, block: Block) -> None:
+            if block.depth == 0 and self.shallow < 0:
+                self.shallow = block.block_id
+
+        def victim(self) -> int:
+            return self.shallow
+
+    with pytest.raises(PolicyError, match="without cached children"):
+        hits_of(ShallowestFirst(), [model.Access((1, 2), 0.0, 0), model.Access((3,), 1.0, 0)], 2)
+
+
+# The registry
+
+
+def test_every_policy_is_found_by_name_and_says_what_it_does() -> None:
+    for name in POLICIES:
+        assert find_policy(name).summary().endswith(".") or name == "s3-fifo"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("lur", "did you mean 'lru'"),
+        ("lru,size=3", "unknown parameter 'size'"),
+        ("s3-fifo,promote_at=x", "promote_at must be int, got 'x'"),
+        ("workload-aware,retag=maybe", "retag must be bool, got 'maybe'"),
+        ("workload-aware,life_s", "'life_s' must be parameter=value"),
+    ],
+)
+def test_a_wrong_name_or_parameter_is_explained(text: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        make_policy(text)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("class Mine: pass", "Mine must be a subclass"),
+        ("Mine = 3", "Mine must be a subclass"),
+        ("x = 1", "has no Mine"),
+        ("raise OSError('disk')", "OSError: disk"),
+        ("from kvsim.policies import ScorePolicy\nclass Mine(ScorePolicy): pass", "define score"),
+    ],
+)
+def test_a_file_that_is_no_policy_is_explained(tmp_path: File, source: str, message: str) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(source)
+    with pytest.raises(PolicyError) as caught:
+        make_policy(f"{path}:Mine")
+    assert message in str(caught.value)
+
+
+def test_a_policy_of_ones_own_is_loaded_from_a_file(tmp_path: File) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "from kvsim.policies import ScorePolicy\n"
+        "class Mine(ScorePolicy):\n"
+        "    def score(self, block):\n"
+        "        return block.inserted\n"
+    )
+    rng = np.random.default_rng(16)
+    for _ in range(20):
+        case = random_accesses(rng)
+        assert hits_of(f"{path}:Mine", *case) == hits_of("fifo", *case)
