@@ -32,6 +32,8 @@ from ..policies.order import (
 from ..policies.reuse_fit import ReuseFit, make_reuse_fit, observe
 from ..traces.prefix_tree import PrefixTree
 
+inlined = njit(cache=True, forceinline=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+
 SEGMENT = np.dtype(
     [
         ("last_s", "f8"),
@@ -45,7 +47,10 @@ SEGMENT = np.dtype(
     ],
     align=True,
 )
-"""Blocks cached (a leading part), child segments with any, deepest piece, uses so far."""
+"""A segment: its last user and the like, blocks cached (a leading part), child segments with
+any, deepest piece, uses so far. A use is noted at the end of the path only, and passed on to the
+parent when a segment leaves the cache: until then the parent is no candidate, and nobody asks.
+"""
 
 PIECE = np.dtype([("segment", "i4"), ("start", "i4"), ("above", "i4"), ("uses", "i4")], align=True)
 """A piece: where in its segment it starts, the next shallower one, uses before it was cached."""
@@ -63,14 +68,13 @@ class Cache(NamedTuple):
     pieces: NDArray[Any]
     items: NDArray[Any]
     free_pieces: NDArray[np.int32]
-    """A stack; its height is in the last element."""
+    """A stack of pieces once used; its height and the pieces never used are the last elements."""
     orders: NDArray[Any]
     roots: NDArray[np.int32]
     params: NDArray[np.float64]
-    next_uses: NDArray[np.int64]
-    use_ends: NDArray[np.int64]
+    use_offsets: NDArray[np.int64]
     uses: NDArray[np.int32]
-    """Uses by segment, where its next one and its last one are; empty unless offline."""
+    """Requests that use each segment, in order; empty unless the policy is offline."""
 
 
 def replay(
@@ -122,6 +126,8 @@ def replay(
         len(category_names),
         **(fit_arguments or {"refit_s": 1.0, "window_s": 1.0, "min_gap_s": 0.0, "is_shifted": False}),
     )
+    free_pieces = np.empty(n_pieces + 2, np.int32)
+    free_pieces[-2:] = 0
     cache = Cache(
         capacity=capacity_blocks,
         parent=tree.parent,
@@ -131,12 +137,11 @@ def replay(
         segments=segments,
         pieces=np.zeros(n_pieces, PIECE),
         items=np.zeros(n_pieces, ITEM),
-        free_pieces=np.append(np.arange(n_pieces - 1, -1, -1), n_pieces).astype(np.int32),
+        free_pieces=free_pieces,
         orders=orders,
         roots=np.full(binding.n_queues, -1, np.int32),
         params=binding.params,
-        next_uses=use_offsets[:-1].copy(),
-        use_ends=use_offsets[1:],
+        use_offsets=use_offsets,
         uses=uses,
     )
     hits = _replay(cache, fit, tree.end, path_blocks, arrival_s, category.astype(np.int32))
@@ -164,14 +169,18 @@ def _replay(
             observe(fit, c.parent, c.n_blocks, end[t], category[t], now_s, c.params)
         if end[t] < 0 or path_blocks[t] > c.capacity:
             continue
-        hits[t] = _touch(c, end[t], t, now_s, category[t])
+        clock = order.clock
+        held = _touch(c, end[t], t, now_s, category[t])
+        if held >= 0:
+            hits[t] = c.depth[held] + c.segments[held].n_cached
         n_new = path_blocks[t] - hits[t]
         while n_cached + n_new > c.capacity:
-            n_cached -= _evict(c, n_cached + n_new - c.capacity, t, now_s)
+            n_cached -= _evict(c, n_cached + n_new - c.capacity, held, now_s)
             if order.error:
                 return hits
-        _insert(c, end[t], t, now_s, category[t])
-        n_cached += n_new
+        if n_new > 0:
+            _insert(c, end[t], t, now_s, category[t], clock)
+            n_cached += n_new
         if c.segments[end[t]].n_children == 0:
             _offer(c, end[t])
         if order.error:
@@ -179,44 +188,59 @@ def _replay(
     return hits
 
 
-@inner
+@inlined
 def _touch(c: Cache, end: int, t: int, now_s: float, category: int) -> int:
-    """Use the cached part of a path, pinning it; return its blocks."""
+    """Use the cached part of a path, pinning it; return its deepest segment, or -1."""
     order = c.orders[0]
-    hits = 0
-    s = end
-    while s >= 0:
-        segment = c.segments[s]
+    segment = c.segments[end]
+    segment.last = t
+    segment.last_s = now_s
+    segment.clock = order.clock
+    segment.category = category
+    held = end
+    while held >= 0 and c.segments[held].n_cached == 0:
+        held = c.parent[held]
+    if held < 0:
+        return -1
+    segment = c.segments[held]
+    if held != end:  # what is above the path's end learns of its use from below, later
         segment.last = t
         segment.last_s = now_s
         segment.clock = order.clock
         segment.category = category
-        if len(c.uses):
-            c.next_uses[s] += 1
-        if segment.n_cached > 0:
-            if hits == 0:
-                hits = c.depth[s] + segment.n_cached
-                if c.items[segment.top].is_candidate:
-                    remove(order, c.items, c.roots, segment.top)
-            segment.uses += 1
-            if order.mode == HOOKED:
-                _describe(c, segment.top)
-                notify(order, c.items, segment.top, EVENT_HIT)
-        s = c.parent[s]
-    return hits
+    segment.uses += 1
+    if c.items[segment.top].is_candidate:
+        remove(order, c.items, c.roots, segment.top)
+    if order.mode == HOOKED:  # is told of every use at once
+        s = held
+        while s >= 0:
+            segment = c.segments[s]
+            if s != held:
+                segment.uses += 1
+                segment.last = t
+                segment.last_s = now_s
+                segment.clock = order.clock
+                segment.category = category
+            _describe(c, segment.top)
+            notify(order, c.items, segment.top, EVENT_HIT)
+            s = c.parent[s]
+    return held
 
 
-@inner
-def _insert(c: Cache, end: int, t: int, now_s: float, category: int) -> None:
+@inlined
+def _insert(c: Cache, end: int, t: int, now_s: float, category: int, clock: float) -> None:
     """Cache the missing part of a path: one piece a segment."""
     s = end
     while s >= 0:
         segment = c.segments[s]
         if segment.n_cached == c.n_blocks[s]:
             break
-        height = c.free_pieces[-1] - 1
-        x = c.free_pieces[height]
-        c.free_pieces[-1] = height
+        if c.free_pieces[-2] > 0:
+            c.free_pieces[-2] -= 1
+            x = c.free_pieces[c.free_pieces[-2]]
+        else:
+            x = c.free_pieces[-1]
+            c.free_pieces[-1] += 1
         piece = c.pieces[x]
         piece.segment = s
         piece.start = segment.n_cached
@@ -228,8 +252,13 @@ def _insert(c: Cache, end: int, t: int, now_s: float, category: int) -> None:
         item.inserted_s = now_s
         item.is_candidate = 0
         segment.top = x
-        if segment.n_cached == 0 and c.parent[s] >= 0:
-            c.segments[c.parent[s]].n_children += 1
+        if segment.n_cached == 0:
+            segment.last = t
+            segment.last_s = now_s
+            segment.clock = clock
+            segment.category = category
+            if c.parent[s] >= 0:
+                c.segments[c.parent[s]].n_children += 1
         segment.n_cached = c.n_blocks[s]
         if c.orders[0].mode == HOOKED:
             _describe(c, x)
@@ -237,7 +266,7 @@ def _insert(c: Cache, end: int, t: int, now_s: float, category: int) -> None:
         s = c.parent[s]
 
 
-@inner
+@inlined
 def _describe(c: Cache, x: int) -> None:
     """Bring the history of a piece up to date for the policy."""
     item = c.items[x]
@@ -253,11 +282,18 @@ def _describe(c: Cache, x: int) -> None:
     if c.orders[0].is_retagged:
         item.category = segment.category
     if len(c.uses):
-        at = c.next_uses[s]
-        item.next_use = float(c.uses[at]) if at < c.use_ends[s] else np.inf
+        lo, hi = c.use_offsets[s], c.use_offsets[s + 1]
+        n_uses = hi
+        while lo < hi:  # the first use after the last one
+            middle = (lo + hi) // 2
+            if c.uses[middle] > segment.last:
+                hi = middle
+            else:
+                lo = middle + 1
+        item.next_use = float(c.uses[lo]) if lo < n_uses else np.inf
 
 
-@inner
+@inlined
 def _offer(c: Cache, s: int) -> None:
     """Make the deepest piece of a segment without cached children a candidate."""
     x = c.segments[s].top
@@ -265,9 +301,12 @@ def _offer(c: Cache, s: int) -> None:
     add(c.orders[0], c.items, c.roots, x)
 
 
-@inner
-def _evict(c: Cache, at_most: int, t: int, now_s: float) -> int:
-    """Evict up to `at_most` blocks of the piece that the policy names; return how many."""
+@inlined
+def _evict(c: Cache, at_most: int, held: int, now_s: float) -> int:
+    """Evict up to `at_most` blocks of the piece that the policy names; return how many.
+
+    The segment `held`, the deepest one of the running request, is no candidate.
+    """
     order = c.orders[0]
     x = victim(order, c.items, c.roots, c.params, 0, len(c.items), now_s)
     if x < 0:
@@ -287,15 +326,23 @@ def _evict(c: Cache, at_most: int, t: int, now_s: float) -> int:
     if order.mode != HOOKED:
         remove(order, c.items, c.roots, x)
     segment.top = piece.above
-    height = c.free_pieces[-1]
-    c.free_pieces[height] = x
-    c.free_pieces[-1] = height + 1
+    c.free_pieces[c.free_pieces[-2]] = x
+    c.free_pieces[-2] += 1
     if segment.n_cached > 0:
         _offer(c, s)
         return n
     up = c.parent[s]
     if up >= 0:
-        c.segments[up].n_children -= 1
-        if c.segments[up].n_children == 0 and c.segments[up].last != t:
+        parent = c.segments[up]
+        parent.n_children -= 1
+        if order.mode != HOOKED:
+            parent.uses += segment.uses
+        if segment.last > parent.last:
+            parent.last = segment.last
+            parent.last_s = segment.last_s
+            parent.clock = segment.clock
+            parent.category = segment.category
+        if parent.n_children == 0 and up != held:
             _offer(c, up)
+    segment.uses = 0
     return n
