@@ -60,12 +60,14 @@ class Accesses:
         miss_ratio, _ = cache.process_trace(self._reader)
         return 1 - miss_ratio
 
-    def best(self, policy: str, capacity: int) -> tuple[Callable[[], float], int]:
+    def best(
+        self, policy: str, capacity: int, *, repeats: int = 2
+    ) -> tuple[Callable[[], float], int]:
         """The run at the table size that is fastest here, and that size."""
 
         def run_at(hashpower: int) -> Callable[[], float]:
             return lambda: self.run(policy, capacity, hashpower)
 
-        times = {p: min(cpu_s(run_at(p)) for _ in range(2)) for p in HASHPOWERS}
+        times = {p: min(cpu_s(run_at(p)) for _ in range(repeats)) for p in HASHPOWERS}
         fastest = min(times, key=times.__getitem__)
         return run_at(fastest), fastest

@@ -48,10 +48,10 @@ def compiled(setting: Setting) -> Iterator[Result]:
         contenders = {}
         note = {}
         for name, peer in PEERS.items():
-            contenders[f"theirs {name}"], hashpower = accesses.best(peer, capacity)
+            contenders[f"theirs {name}"], hashpower = accesses.best(peer, capacity, repeats=1)
             note[name] = f", {peer}, hashpower {hashpower}"
             policy = make_policy(name)
-            contenders[f"ours {name}"] = lambda p=policy: run(policy=p, capacity_blocks=capacity)
+            contenders[f"ours {name}"] = partial(run, policy=policy, capacity_blocks=capacity)
         times = interleaved(contenders, setting.rounds)
         for name in PEERS:
             yield ratio(
@@ -66,7 +66,7 @@ def compiled(setting: Setting) -> Iterator[Result]:
 
 
 def in_python(setting: Setting) -> Iterator[Result]:
-    """G6: a policy written in plain Python against libCacheSim's plug-in cache with Python hooks."""
+    """G6: a policy in plain Python against libCacheSim's plug-in cache with Python hooks."""
     trace = workloads.multi_turn(n_requests=20_000)
     tree = compile_tree(trace, trace.block_size, partial_blocks=True)
     capacity = int(0.1 * tree.n_keys)

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import cache_replay
 import policy_replay
+import serving
 from harness import Measurement, Result, Setting
 
 MEASUREMENTS: dict[str, Measurement] = {
@@ -29,6 +30,10 @@ MEASUREMENTS: dict[str, Measurement] = {
     "cache-memory": cache_replay.memory,
     "policies-compiled": policy_replay.compiled,
     "policies-python": policy_replay.in_python,
+    "serving-throughput": serving.throughput,
+    "serving-hour": serving.hour,
+    "serving-million": serving.million,
+    "start-up": serving.start_up,
 }
 DATA = Path(__file__).resolve().parents[2] / "shared" / "traces"
 

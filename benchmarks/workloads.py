@@ -13,11 +13,12 @@ from kvsim.traces.schema import Sessions, Trace
 
 
 @cache
-def multi_turn(n_requests: int = 50_000, seed: int = 1) -> Trace:
+def multi_turn(n_requests: int = 50_000, seed: int = 1, per_s: float = 1.0) -> Trace:
     """Conversations of 3 turns in the mean, 16-token blocks: about 140 blocks a request.
 
     Each starts with one of 50 shared system prompts of 2 to 40 blocks, and each turn adds 5 to
-    75 blocks of its own. Turns are apart by 2000 requests of other conversations in the mean.
+    75 blocks of its own. Turns are apart by 2000 requests of other conversations in the mean;
+    `per_s` requests arrive a second.
     """
     rng = np.random.default_rng(seed)
     n_turns = rng.geometric(1 / 3, n_requests)  # more conversations than needed: cut below
@@ -43,7 +44,7 @@ def multi_turn(n_requests: int = 50_000, seed: int = 1) -> Trace:
     return _trace(
         "multi-turn",
         16,
-        at[order],
+        at[order] / per_s,
         _two_ranges(
             (prompt_end - prompt_blocks)[prompt[order]],
             prompt_end[prompt[order]],

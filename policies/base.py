@@ -149,7 +149,7 @@ class Policy(ABC):
         Raises:
             ConfigError: an unknown parameter or a value of the wrong type.
         """
-        known = {f.name: f for f in dataclasses.fields(cls)} if dataclasses.is_dataclass(cls) else {}
+        known: dict[str, Any] = getattr(cls, "__dataclass_fields__", {})
         values: dict[str, object] = {}
         for name, text in params.items():
             if name not in known:
@@ -268,14 +268,13 @@ class EvictionPolicy(Policy):
 
         binding = Binding(mode=HOOKED, needs_future=self.needs_future)
         copies = [self.fresh(setting) for _ in range(setting.n_caches)]
-        handlers = [
-            (p.add, p.remove, p.victim, p.on_insert, p.on_hit, p.on_evict) for p in copies
-        ]
+        handlers = [(p.add, p.remove, p.victim, p.on_insert, p.on_hit, p.on_evict) for p in copies]
 
         def on_event(event: int, cache: int, block_id: int, *features: Any) -> float:
-            if event == 2:
-                return float(handlers[cache][2]())
-            handlers[cache][event](Block(block_id, *features))
+            handler = handlers[cache][event]
+            if handler is None:
+                return float(copies[cache].victim())
+            handler(Block(block_id, *features))
             return 0.0
 
         binding.states = list(range(setting.n_caches))
@@ -306,9 +305,7 @@ class CompiledPolicy(Policy):
         return binding
 
 
-def _callback(
-    function: Callable[..., float], n_ints: int, n_floats: int, binding: Binding
-) -> int:
+def _callback(function: Callable[..., float], n_ints: int, n_floats: int, binding: Binding) -> int:
     """Make a Python function callable from compiled code; an exception becomes NaN, and is kept."""
 
     def guarded(*args: Any) -> float:
@@ -337,11 +334,36 @@ def _compiled_score(policy: type[ScorePolicy]) -> int:
         from .order import N_FEATURES
 
         score = njit(policy.score)
-        make = Block
+        make: Any = Block
         signature = types.float64(types.int64, *[types.float64] * (N_FEATURES - 1))
 
-        def call(i, a, b, c, d, e, f, g, h, j, k):  # type: ignore[no-untyped-def]  # noqa: ANN
-            return score(make(i, a, b, c, d, e, f, g, h, j, k))
+        def call(
+            block_id: int,
+            key: float,
+            depth: float,
+            category: float,
+            last_access: float,
+            last_access_s: float,
+            inserted: float,
+            inserted_s: float,
+            n_hits: float,
+            next_use: float,
+            clock: float,
+        ) -> float:
+            block = make(
+                block_id,
+                key,
+                depth,
+                category,
+                last_access,
+                last_access_s,
+                inserted,
+                inserted_s,
+                n_hits,
+                next_use,
+                clock,
+            )
+            return float(score(block))
 
         _COMPILED[policy] = cfunc(signature)(call)
     return int(_COMPILED[policy].address)
@@ -354,8 +376,8 @@ def _compiled_value(policy: type[QueuePolicy]) -> int:
         value = njit(policy.value)
         signature = types.float64(types.int64, *[types.float64] * 4)
 
-        def call(category, age_s, a, b, c):  # type: ignore[no-untyped-def]  # noqa: ANN
-            return value(category, age_s, a, b, c)
+        def call(category: int, age_s: float, a: float, b: float, c: float) -> float:
+            return float(value(category, age_s, a, b, c))
 
         _COMPILED[policy] = cfunc(signature)(call)
     return int(_COMPILED[policy].address)

@@ -83,6 +83,7 @@ ORDER = np.dtype(
 N_FEATURES = 11
 """Numbers that describe a block to a policy; see `kvsim.policies.base.Block` for their order."""
 
+
 @intrinsic
 def _as_pointer(typing_context: Any, address: Any) -> Any:
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -334,9 +335,7 @@ def victim(
             if is_lower:
                 best, best_value = x, value
     else:
-        answer = _call_event(
-            order.event, (EVENT_VICTIM, order.state, -1), _features(items, lo)
-        )
+        answer = _call_event(order.event, (EVENT_VICTIM, order.state, -1), _features(items, lo))
         if answer != answer:
             order.error = NOT_A_NUMBER
         elif answer < lo or answer >= hi or items[int(answer)].is_candidate == 0:

@@ -13,7 +13,7 @@ GENERATOR, N_CANDIDATES, N_ITEMS, HEADER = 0, 1, 2, 3
 
 
 @cfunc(EVENT_SIGNATURE, cache=True)
-def _event(  # noqa: PLR0913
+def _event(
     event: int,
     state: int,
     block_id: int,

@@ -81,7 +81,7 @@ def _drop_oldest(s: NDArray[np.int64], ghost: NDArray[np.int32]) -> None:
 
 
 @cfunc(EVENT_SIGNATURE, cache=True)
-def _event(  # noqa: PLR0913
+def _event(
     event: int,
     state: int,
     block_id: int,

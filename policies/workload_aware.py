@@ -43,7 +43,7 @@ class WorkloadAware(QueuePolicy):
     retag: bool = False
     """Whether a reused block takes the category of its last user."""
     shifted: bool = False
-    """Whether the shortest gap is subtracted in the fit (scipy's exponential with free location)."""
+    """Whether the fit subtracts the shortest gap (scipy's exponential with free location)."""
     file: str = ""
     """JSON file of fixed parameters, {"a": {category: rate}, "p": {category: probability}}."""
 
@@ -69,7 +69,7 @@ class WorkloadAware(QueuePolicy):
                 raise ConfigError(
                     f"workload-aware: {name} must be positive, got {getattr(self, name)}"
                 )
-        binding = super(WorkloadAware, self).bind(setting)
+        binding = super().bind(setting)
         binding.is_retagged = self.retag
         if not self.file:
             binding.fit_arguments = {

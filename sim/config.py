@@ -43,7 +43,8 @@ class EngineConfig:
                 raise ConfigError(f"engine.{name} must be at least 1, got {getattr(self, name)}")
         if self.gpu_blocks != 0 and self.gpu_blocks < 2:
             raise ConfigError(
-                f"engine.gpu_blocks must be at least 2 (one is the null block), got {self.gpu_blocks}"
+                "engine.gpu_blocks must be at least 2 (one is the null block), got"
+                f" {self.gpu_blocks}"
             )
         if self.long_prefill_token_threshold < 0:
             raise ConfigError(

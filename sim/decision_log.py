@@ -12,6 +12,7 @@ import hashlib
 from pathlib import Path
 from typing import IO
 
+from .. import OutputError
 from .state import MARK_LOG, MARK_LOG_STEPS, Cluster
 
 
@@ -27,8 +28,7 @@ class DecisionLog:
             for i in range(n_instances)
         ]
         self._files: list[IO[str] | None] = [
-            None if p is None else Path(f"{p}.part").open("w", encoding="ascii", newline="\n")
-            for p in self._paths
+            None if p is None else _open_part(p) for p in self._paths
         ]
         self._decisions = [hashlib.sha256() for _ in range(n_instances)]
         self._timed = [hashlib.sha256() for _ in range(n_instances)]
@@ -73,3 +73,11 @@ class DecisionLog:
                 part.replace(path)
             else:
                 part.unlink()
+
+
+def _open_part(path: Path) -> IO[str]:
+    part = Path(f"{path}.part")
+    try:
+        return part.open("w", encoding="ascii", newline="\n")
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written: {error.strerror}") from None

@@ -74,7 +74,8 @@ class _Calendar(simpy.Environment):
         event = self.event()
         event._ok = True
         event._value = None
-        heapq.heappush(self._queue, (time_s, priority, _FIRST_ORDER + order, event))  # type: ignore[arg-type]
+        entry: Any = (time_s, priority, _FIRST_ORDER + order, event)
+        heapq.heappush(self._queue, entry)
         return event
 
 
@@ -287,8 +288,9 @@ def _advance_to_finish(ref: NDArray[Any], until_s: float) -> tuple[int, float]:
         for i in range(c.n_instances):
             at_s = next_event_s(c, i)
             is_ending = instances(c)[i].is_stepping
-            if at_s < first_s or (at_s == first_s and is_ending and first >= 0
-                                  and not instances(c)[first].is_stepping):
+            if at_s < first_s or (
+                at_s == first_s and is_ending and first >= 0 and not instances(c)[first].is_stepping
+            ):
                 first_s, first = at_s, i
         if first < 0 or first_s > until_s:
             return OK, until_s

@@ -121,7 +121,7 @@ def advance(c: State, i: int, until_s: float) -> int:
             return OK
         status = begin_step(c, i)
         if status != OK:
-            return status
+            return int(status)
 
 
 @inner
@@ -495,7 +495,7 @@ def _has_log_room(c: State) -> bool:
 
 @inner
 def _log_step(c: State, i: int, n_finished: int) -> None:
-    """Append: instance, step, counts of entries, preempted and finished, free blocks; then those."""
+    """Append: instance, step, counts (entries, preempted, finished), free blocks; then those."""
     instance = instances(c)[i]
     at = marks(c)[MARK_LOG]
     record = log(c)

@@ -21,7 +21,11 @@ def check_cluster(prepared: Prepared) -> None:
     c = prepared.cluster
     requests = c.requests
     status = requests["status"]
-    _law(1, bool(np.isin(status, (FINISHED, REJECTED)).all()), "a request is neither done nor rejected")
+    _law(
+        1,
+        bool(np.isin(status, (FINISHED, REJECTED)).all()),
+        "a request is neither done nor rejected",
+    )
     done = requests[status == FINISHED]
     in_order = (
         (done["arrival_s"] <= done["first_scheduled_s"])

@@ -79,7 +79,7 @@ def touch(c: State, instance: int, key: int, category: int, now_s: float) -> int
             item.category = category
         if order.mode == HOOKED:
             notify(order, items(c), b, EVENT_HIT)
-    return b
+    return int(b)
 
 
 @inner
@@ -108,7 +108,7 @@ def take(c: State, instance: int, now_s: float) -> int:
             notify(order, items(c), b, EVENT_EVICT)
         _forget(c, instance, b)
     blocks(c)[b].ref = 1
-    return b
+    return int(b)
 
 
 @inner
@@ -250,9 +250,13 @@ def _forget(c: State, instance: int, b: int) -> None:
             free_rows(c)[-1] = height + 1
         if is_ordered and parent_key(c)[b] >= 0:
             _lose_child(c, instance, row_of(c)[parent_key(c)[b]])
-    elif is_ordered and blocks(c)[oldest].newer < 0 and items(c)[oldest].is_candidate:
-        if n_children(c)[row, instance] > 0:
-            remove(orders(c)[instance], items(c), roots(c), oldest)
+    elif (
+        is_ordered
+        and blocks(c)[oldest].newer < 0
+        and items(c)[oldest].is_candidate
+        and n_children(c)[row, instance] > 0
+    ):
+        remove(orders(c)[instance], items(c), roots(c), oldest)
 
 
 @inner

@@ -16,7 +16,6 @@ from numba import njit
 from numpy.typing import NDArray
 
 from ..policies.base import Policy, Setting
-from ..policies.inner import inner
 from ..policies.order import (
     EVENT_EVICT,
     EVENT_HIT,
@@ -124,7 +123,10 @@ def replay(
     fit = make_reuse_fit(
         n_segments if fit_arguments else 0,
         len(category_names),
-        **(fit_arguments or {"refit_s": 1.0, "window_s": 1.0, "min_gap_s": 0.0, "is_shifted": False}),
+        **(
+            fit_arguments
+            or {"refit_s": 1.0, "window_s": 1.0, "min_gap_s": 0.0, "is_shifted": False}
+        ),
     )
     free_pieces = np.empty(n_pieces + 2, np.int32)
     free_pieces[-2:] = 0

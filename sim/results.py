@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from .. import OutputError, __version__
 from ..traces.schema import Trace
 from . import metrics
+from .config import RunConfig
 from .state import FINISHED, REJECTED, SAMPLE_FIELDS, Cluster
 
 Summary = dict[str, Any]
@@ -157,8 +158,10 @@ def _ratio(part: float, whole: float) -> float | None:
     return part / whole if whole else None
 
 
-def manifest(config: Any, *, trace: Trace, digest: str, profile: dict[str, str]) -> dict[str, Any]:
-    """Return what a run can be repeated from. `config` is a dataclass."""
+def manifest(
+    config: RunConfig, *, trace: Trace, digest: str, profile: dict[str, str]
+) -> dict[str, Any]:
+    """Return what a run can be repeated from."""
     return {
         "kvsim": __version__,
         "config": dataclasses.asdict(config),
@@ -242,7 +245,7 @@ def write_run(result: RunResult, directory: Path) -> None:
         raise OutputError(f"{directory}: cannot be written: {error.strerror}") from None
 
 
-def _write_json(path: Path, value: Any) -> None:
+def _write_json(path: Path, value: dict[str, Any]) -> None:
     path.write_text(json.dumps(value, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 

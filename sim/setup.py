@@ -117,15 +117,15 @@ def prepare(
         category_names=names,
         seed=seed,
     )
-    if type(policy) is Lru:
-        binding = Binding(mode=LRU_LIST)
-    else:
-        binding = policy.bind(setting)
+    binding = Binding(mode=LRU_LIST) if type(policy) is Lru else policy.bind(setting)
     fit_arguments = binding.fit_arguments
     fit = make_reuse_fit(
         len(tree.parent) if fit_arguments else 0,
         len(names),
-        **(fit_arguments or {"refit_s": 1.0, "window_s": 1.0, "min_gap_s": 0.0, "is_shifted": False}),
+        **(
+            fit_arguments
+            or {"refit_s": 1.0, "window_s": 1.0, "min_gap_s": 0.0, "is_shifted": False}
+        ),
     )
     is_offline = policy.needs_future
     if is_offline:

@@ -32,7 +32,9 @@ def compare(
     Raises:
         KvsimError: the trace, the configuration or a policy is wrong.
     """
-    tasks = [(choice, replace(config, policy=policy), at == 0) for at, policy in enumerate(policies)]
+    tasks = [
+        (choice, replace(config, policy=policy), at == 0) for at, policy in enumerate(policies)
+    ]
     if workers <= 1 or len(tasks) == 1:
         yield from map(_run_one, tasks)
         return

@@ -61,7 +61,7 @@ def miss_ratio_curve(
                     policy,
                     capacity,
                     arrival_s=compiled.trace.arrival_s,
-                    category=category,
+                    category=category.astype(np.int64),
                     category_names=names,
                     seed=seed,
                     name=name,

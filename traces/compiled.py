@@ -175,7 +175,7 @@ def _read(file: Path, digest: str) -> CompiledTrace | None:
         metadata = {k.decode(): v.decode() for k, v in (table.schema.metadata or {}).items()}
         if metadata.get("digest") != digest:
             return None
-        column = {
+        column: dict[str, Any] = {
             name: np.array(table.column(name).combine_chunks().values)
             if name != "request_id" or pa.types.is_integer(table.schema.field(name).type.value_type)
             else np.array(table.column(name).combine_chunks().values.to_pylist(), np.str_)

@@ -45,21 +45,21 @@ class Trace:
     session: NDArray[np.int64]
     """Number of the session, dense from 0, in order of first arrival."""
     turn: NDArray[np.int64]
-    """Place in the session: 1 for a request without parent."""
+    """Place in the session, from 1; a session cut at the start of the trace may begin later."""
     category: NDArray[np.int64]
     """Index into `category_names`."""
     category_names: tuple[str, ...]
     """Request types as the file names them; ("request",) where it names none."""
     block_ids: NDArray[np.int64]
-    """All requests' ids, one after the other, each naming its block *and* all before it (chained)."""
+    """All requests' ids in turn, each naming its block *and* all before it (chained)."""
     block_offsets: NDArray[np.int64]
-    """(n_requests + 1,): request r has `block_ids[block_offsets[r]:block_offsets[r + 1]]`."""
+    """(n_requests + 1,): r has `block_ids[block_offsets[r]:block_offsets[r + 1]]`."""
     covered_tokens: NDArray[np.int64]
-    """Leading positions whose content the ids name: prompt, or prompt and output; the rest is private."""
+    """Leading positions whose content the ids name: of the prompt, or of prompt and output."""
     sessions: Sessions
     """Whether parent, turn and session were given, inferred from prefixes, or are absent."""
     think_s: NDArray[np.float64] | None = None
-    """Seconds between the parent's finish and this arrival, NaN where unknown; None if never given."""
+    """Seconds from the parent's finish to this arrival, NaN where unknown; None if never given."""
     dropped: dict[str, int] = field(default_factory=dict)
     """Rows left out while reading, by reason."""
 

@@ -1,0 +1,73 @@
+"""Compile every kernel once, on a few requests, so that later runs start at once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from ..policies import POLICIES
+from ..sim.config import ClusterConfig, EngineConfig, RunConfig
+from ..traces.compiled import CompiledTrace
+from ..traces.prefix_tree import compile_tree
+from ..traces.schema import Sessions, Trace
+from ..traces.sessions import infer_sessions
+from .mrc import miss_ratio_curve
+from .replay import run_replay
+
+
+def warm_up() -> Iterator[tuple[str, float]]:
+    """Do each kind of work once; yield what it was and how long it took, in seconds."""
+    trace = infer_sessions(_few_requests())
+    engine = EngineConfig(block_size=4, gpu_blocks=8, max_num_seqs=4, max_num_batched_tokens=8)
+    config = RunConfig(
+        engine=engine,
+        cluster=ClusterConfig(instances=2, router="prefix-aware"),
+        latency_affine="1e-3,1e-4,1e-4,0",
+    )
+    start = time.perf_counter()
+    whole = CompiledTrace(
+        trace=trace, tree=compile_tree(trace, 4, partial_blocks=False), digest="warm-up"
+    )
+    parts = CompiledTrace(
+        trace=trace, tree=compile_tree(trace, 4, partial_blocks=True), digest="warm-up"
+    )
+    yield "prefix tree", time.perf_counter() - start
+    start = time.perf_counter()
+    run_replay(whole, config, with_curve=True, is_logged=True)
+    yield "replay", time.perf_counter() - start
+    start = time.perf_counter()
+    run_replay(whole, replace(config, closed_loop=True))
+    yield "closed loop", time.perf_counter() - start
+    start = time.perf_counter()
+    miss_ratio_curve(parts, [8])
+    yield "miss-ratio curves", time.perf_counter() - start
+    for name in POLICIES:
+        start = time.perf_counter()
+        miss_ratio_curve(parts, [8], [name])
+        yield f"policy {name}", time.perf_counter() - start
+
+
+def _few_requests() -> Trace:
+    n = 12
+    ids = np.concatenate([np.array([0, 1 + r % 3, 10 + r]) for r in range(n)])
+    ones = np.ones(n, np.int64)
+    return Trace(
+        name="warm-up",
+        block_size=4,
+        request_id=np.arange(n),
+        arrival_s=np.arange(n, dtype=np.float64) / 1000,
+        input_tokens=11 * ones,
+        output_tokens=5 * ones,
+        parent=-ones,
+        session=np.arange(n),
+        turn=ones,
+        category=0 * ones,
+        category_names=("request",),
+        block_ids=ids.astype(np.int64),
+        block_offsets=np.arange(n + 1) * 3,
+        covered_tokens=11 * ones,
+        sessions=Sessions.NONE,
+    )
