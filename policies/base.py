@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import ctypes
 import dataclasses
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -112,7 +113,7 @@ class Binding:
         """
         if self.errors:
             error = self.errors[0]
-            if isinstance(error, (KeyboardInterrupt, SystemExit)):
+            if isinstance(error, KeyboardInterrupt):
                 raise error
             return PolicyError(f"policy {name}: {type(error).__name__}: {error}")
         bad = orders[orders["error"] != 0][0]
@@ -268,7 +269,9 @@ class EvictionPolicy(Policy):
 
         binding = Binding(mode=HOOKED, needs_future=self.needs_future)
         copies = [self.fresh(setting) for _ in range(setting.n_caches)]
-        handlers = [(p.add, p.remove, p.victim, p.on_insert, p.on_hit, p.on_evict) for p in copies]
+        handlers: list[tuple[Callable[[Block], None] | None, ...]] = [
+            (p.add, p.remove, None, p.on_insert, p.on_hit, p.on_evict) for p in copies
+        ]
 
         def on_event(event: int, cache: int, block_id: int, *features: Any) -> float:
             handler = handlers[cache][event]
@@ -323,13 +326,29 @@ def _callback(function: Callable[..., float], n_ints: int, n_floats: int, bindin
     return ctypes.cast(pointer, ctypes.c_void_p).value or 0
 
 
+def _compiled(policy: type, signature: Any, call: Callable[..., float]) -> Any:
+    from numba import cfunc
+    from numba.core.errors import NumbaError
+
+    try:
+        return cfunc(signature)(call)
+    except NumbaError as error:
+        told = [line for line in str(error).splitlines() if line.startswith("Unknown")]
+        reason = told[0].partition(" of type")[0] if told else type(error).__name__
+        place = inspect.getfile(policy)
+        raise PolicyError(
+            f"policy {place}:{policy.__name__}: cannot be compiled: {reason}; without"
+            " compiled = True it runs as plain Python"
+        ) from None
+
+
 _COMPILED: dict[type, Any] = {}
 """Compiled functions by policy class: compiling twice gives the same function."""
 
 
 def _compiled_score(policy: type[ScorePolicy]) -> int:
     if policy not in _COMPILED:
-        from numba import cfunc, njit, types
+        from numba import njit, types
 
         from .order import N_FEATURES
 
@@ -365,13 +384,13 @@ def _compiled_score(policy: type[ScorePolicy]) -> int:
             )
             return float(score(block))
 
-        _COMPILED[policy] = cfunc(signature)(call)
+        _COMPILED[policy] = _compiled(policy, signature, call)
     return int(_COMPILED[policy].address)
 
 
 def _compiled_value(policy: type[QueuePolicy]) -> int:
     if policy not in _COMPILED:
-        from numba import cfunc, njit, types
+        from numba import njit, types
 
         value = njit(policy.value)
         signature = types.float64(types.int64, *[types.float64] * 4)
@@ -379,5 +398,5 @@ def _compiled_value(policy: type[QueuePolicy]) -> int:
         def call(category: int, age_s: float, a: float, b: float, c: float) -> float:
             return float(value(category, age_s, a, b, c))
 
-        _COMPILED[policy] = cfunc(signature)(call)
+        _COMPILED[policy] = _compiled(policy, signature, call)
     return int(_COMPILED[policy].address)

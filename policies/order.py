@@ -1,4 +1,4 @@
-"""Which evictable block leaves next, compiled: pairing heaps, category queues, policy call-outs.
+"""Which evictable block leaves next, compiled: heaps, category queues, policy call-outs.
 
 An *item* is what the owner of the order evicts: a block of a serving pool, or a run of blocks
 in a cache-only replay. Items in the order are the candidates: idle, with no cached child.
@@ -7,7 +7,7 @@ Knows no residency, no pins and no statistics: those are the cache's.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from llvmlite import ir
@@ -16,6 +16,9 @@ from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from .inner import inner
+
+if TYPE_CHECKING:
+    from .base import Binding
 
 LRU_LIST = 0
 """The owner keeps a plain least-recently-released list and does not use this module."""
@@ -41,24 +44,25 @@ NOT_A_CANDIDATE = 2
 ITEM = np.dtype(
     [
         ("rank", "f8"),
-        ("last_s", "f8"),
-        ("inserted_s", "f8"),
-        ("clock", "f8"),
-        ("next_use", "f8"),
         ("last", "i8"),
-        ("inserted", "i8"),
-        ("child", "i4"),
-        ("left", "i4"),
-        ("right", "i4"),
+        ("place", "i4"),
         ("depth", "i4"),
+        ("is_candidate", "i4"),
         ("category", "i4"),
         ("hits", "i4"),
         ("key", "i4"),
-        ("is_candidate", "i4"),
+        ("last_s", "f8"),
+        ("inserted_s", "f8"),
+        ("inserted", "i8"),
+        ("clock", "f8"),
+        ("next_use", "f8"),
     ],
     align=True,
 )
-"""History of an item and its place in a heap (`left` is the previous sibling or the parent)."""
+"""History of an item, and its place in its heap."""
+
+ENTRY = np.dtype([("rank", "f8"), ("last", "i8"), ("x", "i4"), ("depth", "i4")], align=True)
+"""An entry of a heap: the item, and what it is compared by. Entry 0 holds the heap's size in x."""
 
 ORDER = np.dtype(
     [
@@ -68,7 +72,8 @@ ORDER = np.dtype(
         ("event", "i8"),
         ("state", "i8"),
         ("n_queues", "i8"),
-        ("first_root", "i8"),
+        ("first_heap", "i8"),
+        ("span", "i8"),
         ("is_retagged", "i8"),
         ("needs_future", "i8"),
         ("is_tied", "i8"),
@@ -105,7 +110,13 @@ def items_at(address: int, n: int) -> NDArray[Any]:
 
 
 @inner
-def roots_at(address: int, n: int) -> NDArray[np.int32]:
+def heaps_at(address: int, n: int) -> NDArray[Any]:
+    """View memory at `address` as n records of ENTRY."""
+    return carray(_as_pointer(address), (n,), ENTRY)
+
+
+@inner
+def numbers_at(address: int, n: int) -> NDArray[np.int32]:
     """View memory at `address` as n int32."""
     return carray(_as_pointer(address), (n,), np.int32)
 
@@ -114,6 +125,8 @@ EVENT_SIGNATURE = types.float64(types.int64, types.int64, types.int64, *[types.f
 """Signature of a compiled policy's event function: event, state address, block id, features."""
 
 Items = NDArray[Any]
+Heaps = NDArray[Any]
+Entry = Any  # a record of dtype ENTRY
 Order = Any  # a record of dtype ORDER
 
 
@@ -164,88 +177,82 @@ def _features(items: Items, x: int) -> tuple[float, ...]:
 
 
 @inner
-def goes_first(items: Items, a: int, b: int) -> bool:
+def _goes_first(a: Entry, b: Entry) -> bool:
     """Whether `a` is evicted before `b`: lower rank, then longer unused, then deeper."""
-    p, q = items[a], items[b]
-    if p.rank != q.rank:
-        return bool(p.rank < q.rank)
-    if p.last != q.last:
-        return bool(p.last < q.last)
-    if p.depth != q.depth:
-        return bool(p.depth > q.depth)
-    return a < b
+    if a.rank != b.rank:
+        return bool(a.rank < b.rank)
+    if a.last != b.last:
+        return bool(a.last < b.last)
+    if a.depth != b.depth:
+        return bool(a.depth > b.depth)
+    return bool(a.x < b.x)
 
 
 @inner
-def _meld(items: Items, a: int, b: int) -> int:
-    """Join two heaps given by their roots; return the root of the result."""
-    if goes_first(items, b, a):
-        a, b = b, a
-    first = items[a].child
-    items[b].left = a
-    items[b].right = first
-    if first >= 0:
-        items[first].left = b
-    items[a].child = b
-    items[a].left = -1
-    items[a].right = -1
-    return a
+def _put(items: Items, heaps: Heaps, base: int, place: int, source: int) -> None:
+    """Copy the entry at `source` to `place` of the heap."""
+    to, entry = heaps[base + place], heaps[base + source]
+    to.rank = entry.rank
+    to.last = entry.last
+    to.x = entry.x
+    to.depth = entry.depth
+    items[to.x].place = place
 
 
 @inner
-def _meld_siblings(items: Items, first: int) -> int:
-    """Join a list of siblings into one heap (two passes: pairs, then right to left)."""
-    done = -1  # melded pairs, linked through `right`, last pair first
-    while first >= 0:
-        a = first
-        b = items[a].right
-        if b < 0:
-            items[a].right = done
-            done = a
+def _settle(items: Items, heaps: Heaps, base: int, place: int, source: int, size: int) -> None:
+    """Move the entry at `source`, outside the heap, to where it belongs, from a hole at `place`.
+
+    Four children a node: those of n are 4n - 2 .. 4n + 1, counted from 1.
+    """
+    while place > 1:
+        up = (place - 2) // 4 + 1
+        if not _goes_first(heaps[base + source], heaps[base + up]):
             break
-        first = items[b].right
-        a = _meld(items, a, b)
-        items[a].right = done
-        done = a
-    if done < 0:
-        return -1
-    root = done
-    done = items[root].right
-    while done >= 0:
-        following = items[done].right
-        root = _meld(items, root, done)
-        done = following
-    items[root].left = -1
-    items[root].right = -1
-    return root
+        _put(items, heaps, base, place, up)
+        place = up
+    while True:
+        child = 4 * place - 2
+        if child > size:
+            break
+        first = child
+        for other in range(child + 1, min(child + 3, size) + 1):
+            if _goes_first(heaps[base + other], heaps[base + first]):
+                first = other
+        if not _goes_first(heaps[base + first], heaps[base + source]):
+            break
+        _put(items, heaps, base, place, first)
+        place = first
+    _put(items, heaps, base, place, source)
 
 
 @inner
-def heap_push(items: Items, roots: NDArray[np.int32], q: int, x: int) -> None:
-    """Put item `x`, whose rank is set, into heap `q`."""
-    items[x].child = -1
-    items[x].left = -1
-    items[x].right = -1
-    root = roots[q]
-    roots[q] = x if root < 0 else _meld(items, root, x)
+def heap_first(heaps: Heaps, base: int) -> int:
+    """Return the item to evict first of the heap that starts at `base`; -1 if it is empty."""
+    return int(heaps[base + 1].x) if heaps[base].x > 0 else -1
 
 
 @inner
-def heap_remove(items: Items, roots: NDArray[np.int32], q: int, x: int) -> None:
-    """Take item `x` out of heap `q`, wherever in it it is."""
-    below = _meld_siblings(items, items[x].child)
-    if roots[q] == x:
-        roots[q] = below
-        return
-    before, after = items[x].left, items[x].right
-    if items[before].child == x:
-        items[before].child = after
-    else:
-        items[before].right = after
-    if after >= 0:
-        items[after].left = before
-    if below >= 0:
-        roots[q] = _meld(items, roots[q], below)
+def heap_push(items: Items, heaps: Heaps, base: int, x: int) -> None:
+    """Put item `x`, whose rank is set, into the heap that starts at `base`."""
+    size = heaps[base].x + 1
+    heaps[base].x = size
+    entry = heaps[base + size + 1]  # a spare one beyond the heap
+    entry.rank = items[x].rank
+    entry.last = items[x].last
+    entry.x = x
+    entry.depth = items[x].depth
+    _settle(items, heaps, base, size, size + 1, 0)
+
+
+@inner
+def heap_remove(items: Items, heaps: Heaps, base: int, x: int) -> None:
+    """Take item `x` out of the heap that starts at `base`, wherever in it it is."""
+    size = heaps[base].x
+    heaps[base].x = size - 1
+    place = items[x].place
+    if place != size:
+        _settle(items, heaps, base, place, size, size - 1)
 
 
 @inner
@@ -259,12 +266,12 @@ def notify(order: Order, items: Items, x: int, event: int) -> float:
 
 
 @inner
-def add(order: Order, items: Items, roots: NDArray[np.int32], x: int) -> None:
+def add(order: Order, items: Items, heaps: Heaps, x: int) -> None:
     """Item `x` became a candidate."""
     items[x].is_candidate = 1
     if order.mode == QUEUED:
         items[x].rank = float(items[x].last)
-        heap_push(items, roots, order.first_root + items[x].category, x)
+        heap_push(items, heaps, (order.first_heap + items[x].category) * order.span, x)
     elif order.mode == SCORED:
         rank = _call_score(order.score, (x,), _features(items, x))
         if rank != rank:
@@ -272,19 +279,19 @@ def add(order: Order, items: Items, roots: NDArray[np.int32], x: int) -> None:
             order.culprit = x
             rank = 0.0
         items[x].rank = rank
-        heap_push(items, roots, order.first_root, x)
+        heap_push(items, heaps, order.first_heap * order.span, x)
     else:
         notify(order, items, x, EVENT_ADD)
 
 
 @inner
-def remove(order: Order, items: Items, roots: NDArray[np.int32], x: int) -> None:
+def remove(order: Order, items: Items, heaps: Heaps, x: int) -> None:
     """Item `x` is no candidate any more: in use again, with a cached child, or evicted."""
     items[x].is_candidate = 0
     if order.mode == QUEUED:
-        heap_remove(items, roots, order.first_root + items[x].category, x)
+        heap_remove(items, heaps, (order.first_heap + items[x].category) * order.span, x)
     elif order.mode == SCORED:
-        heap_remove(items, roots, order.first_root, x)
+        heap_remove(items, heaps, order.first_heap * order.span, x)
     else:
         notify(order, items, x, EVENT_REMOVE)
 
@@ -293,7 +300,7 @@ def remove(order: Order, items: Items, roots: NDArray[np.int32], x: int) -> None
 def victim(
     order: Order,
     items: Items,
-    roots: NDArray[np.int32],
+    heaps: Heaps,
     params: NDArray[np.float64],
     lo: int,
     hi: int,
@@ -307,12 +314,12 @@ def victim(
     best = -1
     order.is_tied = 0
     if order.mode == SCORED:
-        best = roots[order.first_root]
+        best = heap_first(heaps, order.first_heap * order.span)
         order.clock = max(order.clock, items[best].rank)
     elif order.mode == QUEUED:
         best_value = 0.0
         for q in range(order.n_queues):
-            x = roots[order.first_root + q]
+            x = heap_first(heaps, (order.first_heap + q) * order.span)
             if x < 0:
                 continue
             value = _call_value(
@@ -344,3 +351,22 @@ def victim(
         else:
             best = int(answer)
     return best
+
+
+def make_orders(
+    binding: Binding, *, n_caches: int, n_items: int
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Empty orders of `n_caches` caches with at most `n_items` items each, and their heaps.
+
+    The heaps are never initialised beyond their sizes: what is not used costs no memory.
+    """
+    span = n_items + 2 if binding.mode in (SCORED, QUEUED) else 1
+    heaps = np.empty(n_caches * binding.n_queues * span, ENTRY)
+    heaps["x"][::span] = 0
+    orders = np.zeros(n_caches, ORDER)
+    orders["mode"] = binding.mode
+    orders["n_queues"] = binding.n_queues
+    orders["first_heap"] = np.arange(n_caches) * binding.n_queues
+    orders["span"] = span
+    binding.apply(orders)
+    return orders, heaps

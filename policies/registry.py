@@ -64,7 +64,7 @@ def find_policy(address: str) -> type[Policy]:
             module = importlib.import_module(place)
     except PolicyError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise PolicyError(f"policy {address}: {type(error).__name__}: {error}") from None
     policy = getattr(module, name, None)
     if policy is None:

@@ -7,7 +7,8 @@ the *previous* access, as an unbounded cache would see it. Knows no cache.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import math
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,57 +18,68 @@ from .inner import inner
 ACCESSES, REUSES, GAP_SUM_S, SHORTEST_GAP_S = range(4)
 
 
+SEEN = np.dtype(
+    [("last_s", "f8"), ("parent", "i4"), ("n_blocks", "i4"), ("category", "i4")], align=True
+)
+"""A segment of the prefix tree, and its last access: time (NaN before the first), category."""
+
+
 class ReuseFit(NamedTuple):
     """State of the fit. Sums are weighted by blocks."""
 
-    last_s: NDArray[np.float64]
-    """(n_segments,): last access of each segment of the prefix tree, NaN before the first."""
-    category: NDArray[np.int32]
-    """(n_segments,): category of that access."""
+    segments: NDArray[Any]
+    """(n_segments,) of SEEN; empty if nothing is fitted."""
     sums: NDArray[np.float64]
     """(n_windows, n_categories, 4): by ACCESSES, REUSES, GAP_SUM_S, SHORTEST_GAP_S."""
     clock: NDArray[np.float64]
-    """(next refit, period, smallest gap), seconds."""
+    """(next refit, period, smallest gap, lifespan), seconds."""
     choice: NDArray[np.int64]
     """(current window, 1 to subtract the shortest gap in the fit, 1 to forget old windows)."""
 
 
 def make_reuse_fit(
-    n_segments: int,
+    parent: NDArray[np.int32],
+    n_blocks: NDArray[np.int32],
     n_categories: int,
     *,
     refit_s: float,
     window_s: float,
     min_gap_s: float,
+    life_s: float,
     is_shifted: bool,
 ) -> ReuseFit:
-    """An empty fit that looks back `window_s` (infinite: over all history)."""
+    """An empty fit over the segments of a prefix tree that looks back `window_s` (or forever)."""
     n_windows = 1 if np.isinf(window_s) else max(1, round(window_s / refit_s))
     sums = np.zeros((n_windows, n_categories, 4))
     sums[:, :, SHORTEST_GAP_S] = np.inf
+    segments = np.zeros(len(parent), SEEN)
+    segments["last_s"] = np.nan
+    segments["parent"] = parent
+    segments["n_blocks"] = n_blocks
     return ReuseFit(
-        last_s=np.full(n_segments, np.nan),
-        category=np.zeros(n_segments, np.int32),
+        segments=segments,
         sums=sums,
-        clock=np.array([-np.inf, refit_s, min_gap_s]),
+        clock=np.array([-np.inf, refit_s, min_gap_s, life_s]),
         choice=np.array([0, int(is_shifted), int(not np.isinf(window_s))], np.int64),
+    )
+
+
+def no_reuse_fit() -> ReuseFit:
+    """A fit of nothing, for policies without one."""
+    none = np.zeros(0, np.int32)
+    return make_reuse_fit(
+        none, none, 1, refit_s=1.0, window_s=np.inf, min_gap_s=0.0, life_s=1.0, is_shifted=False
     )
 
 
 @inner
 def observe(
-    fit: ReuseFit,
-    parent: NDArray[np.int32],
-    n_blocks: NDArray[np.int32],
-    end: int,
-    category: int,
-    now_s: float,
-    params: NDArray[np.float64],
+    fit: ReuseFit, end: int, category: int, now_s: float, params: NDArray[np.float64]
 ) -> None:
     """Count the accesses of a request that arrived; refit `params` when a period has passed.
 
-    `params[category, :2]` becomes (rate of the exponential reuse time, reuse probability); a
-    refit at time t uses arrivals before t only.
+    `params[category]` becomes (rate of the exponential reuse time, reuse probability, share of
+    the reuses within a lifespan); a refit at time t uses arrivals before t only.
     """
     if fit.clock[0] == -np.inf:
         fit.clock[0] = now_s + fit.clock[1]
@@ -76,19 +88,20 @@ def observe(
         while fit.clock[0] <= now_s:
             fit.clock[0] += fit.clock[1]
     sums = fit.sums[fit.choice[0]]
-    segment = end
-    while segment >= 0:
-        weight = n_blocks[segment]
-        gap_s = now_s - fit.last_s[segment]
+    s = end
+    while s >= 0:
+        segment = fit.segments[s]
+        weight = segment.n_blocks
+        gap_s = now_s - segment.last_s
         if gap_s > fit.clock[2]:  # false for the first access: its gap is NaN
-            previous = sums[fit.category[segment]]
+            previous = sums[segment.category]
             previous[REUSES] += weight
             previous[GAP_SUM_S] += weight * gap_s
             previous[SHORTEST_GAP_S] = min(previous[SHORTEST_GAP_S], gap_s)
         sums[category, ACCESSES] += weight
-        fit.last_s[segment] = now_s
-        fit.category[segment] = category
-        segment = parent[segment]
+        segment.last_s = now_s
+        segment.category = category
+        s = segment.parent
 
 
 @inner
@@ -117,6 +130,7 @@ def _refit(fit: ReuseFit, params: NDArray[np.float64]) -> None:
         else:
             params[w, 0] = 0.0
             params[w, 1] = 1.0
+        params[w, 2] = 1.0 - math.exp(-params[w, 0] * fit.clock[3])
     if fit.choice[2]:
         fit.choice[0] = (fit.choice[0] + 1) % n_windows
         fit.sums[fit.choice[0]] = 0.0

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from .base import CompiledPolicy, Setting
 from .inner import inner
 from .order import (
+    ENTRY,
     EVENT_ADD,
     EVENT_EVICT,
     EVENT_HIT,
@@ -19,11 +20,13 @@ from .order import (
     EVENT_SIGNATURE,
     EVENT_VICTIM,
     ITEM,
+    heap_first,
     heap_push,
     heap_remove,
+    heaps_at,
     ints_at,
     items_at,
-    roots_at,
+    numbers_at,
 )
 
 SMALL, MAIN = 0, 1
@@ -40,7 +43,7 @@ MOST_HITS = 3
     GHOST_HEAD,
     GHOST_TAIL,
     ITEMS_ADDRESS,
-    ROOTS_ADDRESS,
+    HEAPS_ADDRESS,
     GHOST_ADDRESS,
     HEADER,
 ) = range(14)
@@ -99,20 +102,21 @@ def _event(
     head = ints_at(state, HEADER)
     s = ints_at(state, HEADER + 2 * head[GHOST_SIZE])
     items = items_at(s[ITEMS_ADDRESS], s[N_ITEMS])
-    roots = roots_at(s[ROOTS_ADDRESS], 2)
-    ghost = roots_at(s[GHOST_ADDRESS], s[N_KEYS])
+    span = s[N_ITEMS] + 2
+    heaps = heaps_at(s[HEAPS_ADDRESS], 2 * span)
+    ghost = numbers_at(s[GHOST_ADDRESS], s[N_KEYS])
     if event == EVENT_VICTIM:
         while True:
-            queue = SMALL if roots[SMALL] >= 0 else MAIN
-            if s[N_SMALL] < s[SMALL_TARGET] and roots[MAIN] >= 0:
+            queue = SMALL if heap_first(heaps, SMALL) >= 0 else MAIN
+            if s[N_SMALL] < s[SMALL_TARGET] and heap_first(heaps, span) >= 0:
                 queue = MAIN
-            x = roots[queue]
+            x = heap_first(heaps, queue * span)
             item = items[x]
             if queue == SMALL and item.hits < s[PROMOTE_AT]:
                 return float(x)
             if queue == MAIN and item.hits == 0:
                 return float(x)
-            heap_remove(items, roots, queue, x)
+            heap_remove(items, heaps, queue * span, x)
             if queue == SMALL:
                 s[N_SMALL] -= 1
                 item.hits = 0
@@ -121,7 +125,7 @@ def _event(
             item.category = MAIN
             s[SERIAL] += 1
             item.rank = float(s[SERIAL])
-            heap_push(items, roots, MAIN, x)
+            heap_push(items, heaps, span, x)
     item = items[block_id]
     if event == EVENT_INSERT:
         name = int(key)
@@ -139,9 +143,9 @@ def _event(
     elif event == EVENT_HIT:
         item.hits = min(item.hits + 1, MOST_HITS)
     elif event == EVENT_ADD:
-        heap_push(items, roots, item.category, block_id)
+        heap_push(items, heaps, item.category * span, block_id)
     elif event == EVENT_REMOVE:
-        heap_remove(items, roots, item.category, block_id)
+        heap_remove(items, heaps, item.category * span, block_id)
     elif event == EVENT_EVICT and item.category == SMALL:
         s[N_SMALL] -= 1
         _remember(s, ghost, int(key))
@@ -172,7 +176,9 @@ class S3Fifo(CompiledPolicy):
         n_ghosts = int(setting.capacity_blocks * self.ghost_share)
         state = np.zeros(HEADER + 2 * n_ghosts, np.int64)
         items = np.zeros(setting.n_items, ITEM)
-        roots = np.full(2, -1, np.int32)
+        span = setting.n_items + 2
+        heaps = np.empty(2 * span, ENTRY)
+        heaps["x"][::span] = 0
         ghost = np.zeros(setting.n_keys, np.int32)
         state[:HEADER] = 0
         state[N_ITEMS] = setting.n_items
@@ -181,7 +187,7 @@ class S3Fifo(CompiledPolicy):
         state[GHOST_SIZE] = n_ghosts
         state[PROMOTE_AT] = self.promote_at
         state[ITEMS_ADDRESS] = items.ctypes.data
-        state[ROOTS_ADDRESS] = roots.ctypes.data
+        state[HEAPS_ADDRESS] = heaps.ctypes.data
         state[GHOST_ADDRESS] = ghost.ctypes.data
-        setting.keep(items, roots, ghost)
+        setting.keep(items, heaps, ghost)
         return state

@@ -29,9 +29,9 @@ from .order import (
     EVENT_INSERT,
     HOOKED,
     ITEM,
-    ORDER,
     Items,
     add,
+    make_orders,
     notify,
     remove,
     victim,
@@ -41,7 +41,7 @@ from .registry import make_policy
 CATEGORIES = ("chat-1", "chat-2", "code-1")
 
 Path = tuple[int, ...]
-Roots = NDArray[np.int32]
+Heaps = NDArray[Any]
 
 
 def check_policy(policy: Policy | str, *, seed: int = 0, n_cases: int = 20) -> None:
@@ -296,12 +296,9 @@ class _Bound:
         self.binding = binding
         self.needs_future = policy.needs_future
         self.items = np.zeros(setting.n_items, ITEM)
-        self.orders = np.zeros(setting.n_caches, ORDER)
-        self.orders["mode"] = binding.mode
-        self.orders["n_queues"] = binding.n_queues
-        self.orders["first_root"] = np.arange(setting.n_caches) * binding.n_queues
-        self.roots = np.full(setting.n_caches * binding.n_queues, -1, np.int32)
-        binding.apply(self.orders)
+        self.orders, self.heaps = make_orders(
+            binding, n_caches=setting.n_caches, n_items=setting.n_items
+        )
 
     def raise_failure(self) -> None:
         if self.orders["error"].any():
@@ -324,7 +321,7 @@ class _BoundCache(_Chooser):
         item["hits"], item["clock"] = block.n_hits, block.clock
         item["next_use"] = block.next_use if self._bound.needs_future else 0.0
         b = self._bound
-        function(b.orders, b.items, b.roots, self._cache, block.block_id, *more)
+        function(b.orders, b.items, b.heaps, self._cache, block.block_id, *more)
         b.raise_failure()
 
     def insert(self, block: Block) -> None:
@@ -345,25 +342,25 @@ class _BoundCache(_Chooser):
     def victim(self, now_s: float) -> int:
         b, lo = self._bound, self._cache * self._size
         params = b.binding.params
-        found = _victim(b.orders, b.items, b.roots, params, self._cache, lo, self._size, now_s)
+        found = _victim(b.orders, b.items, b.heaps, params, self._cache, lo, self._size, now_s)
         b.raise_failure()
         self.clock = float(b.orders["clock"][self._cache])
         return int(found)
 
 
 @njit(cache=True)
-def _add(orders: NDArray[Any], items: Items, roots: Roots, cache: int, x: int) -> None:
-    add(orders[cache], items, roots, x)
+def _add(orders: NDArray[Any], items: Items, heaps: Heaps, cache: int, x: int) -> None:
+    add(orders[cache], items, heaps, x)
 
 
 @njit(cache=True)
-def _remove(orders: NDArray[Any], items: Items, roots: Roots, cache: int, x: int) -> None:
-    remove(orders[cache], items, roots, x)
+def _remove(orders: NDArray[Any], items: Items, heaps: Heaps, cache: int, x: int) -> None:
+    remove(orders[cache], items, heaps, x)
 
 
 @njit(cache=True)
 def _notify(
-    orders: NDArray[Any], items: Items, roots: Roots, cache: int, x: int, event: int
+    orders: NDArray[Any], items: Items, heaps: Heaps, cache: int, x: int, event: int
 ) -> None:
     if orders[cache].mode == HOOKED:
         notify(orders[cache], items, x, event)
@@ -373,14 +370,14 @@ def _notify(
 def _victim(
     orders: NDArray[Any],
     items: Items,
-    roots: Roots,
+    heaps: Heaps,
     params: NDArray[np.float64],
     cache: int,
     lo: int,
     size: int,
     now_s: float,
 ) -> int:
-    return int(victim(orders[cache], items, roots, params, lo, lo + size, now_s))
+    return int(victim(orders[cache], items, heaps, params, lo, lo + size, now_s))
 
 
 def _plain(policy: Policy, setting: Setting, binding: Binding) -> _Chooser | None:

@@ -51,8 +51,9 @@ class WorkloadAware(QueuePolicy):
 
     @staticmethod
     def value(category: int, age_s: float, a: float, b: float, c: float) -> float:
-        """Mass of the reuse time in [age, age + life): a = rate, b = probability, c = life."""
-        return b * math.exp(-a * age_s) * (1.0 - math.exp(-a * c))
+        """Mass of the reuse time in [age, age + life): a = rate, b = probability, c = the share
+        of reuses within a lifespan, 1 - exp(-rate * life)."""
+        return b * math.exp(-a * age_s) * c
 
     def params(self, setting: Setting) -> NDArray[np.float64]:
         n_categories = len(setting.category_names)
@@ -61,7 +62,7 @@ class WorkloadAware(QueuePolicy):
         else:
             rate = np.full(n_categories, 1e-3)  # any common value orders all queues as one
             probability = np.ones(n_categories)
-        return np.column_stack((rate, probability, np.full(n_categories, self.life_s)))
+        return np.column_stack((rate, probability, 1.0 - np.exp(-rate * self.life_s)))
 
     def bind(self, setting: Setting) -> Binding:
         for name in ("life_s", "refit_s", "window_s"):
@@ -76,6 +77,7 @@ class WorkloadAware(QueuePolicy):
                 "refit_s": self.refit_s,
                 "window_s": self.window_s,
                 "min_gap_s": self.min_gap_s,
+                "life_s": self.life_s,
                 "is_shifted": self.shifted,
             }
         return binding

@@ -43,7 +43,6 @@ from .state import (
     marks,
     params,
     requests,
-    segment_parent,
 )
 
 STEPS_A_CALL = 1 << 18
@@ -138,7 +137,6 @@ class World:
             status, start = _run(
                 self._cluster.record,
                 self._prepared.fit,
-                self._prepared.tree.n_blocks,
                 self._router,
                 self._keys,
                 start,
@@ -246,7 +244,6 @@ def think_times_s(prepared: Prepared) -> NDArray[np.float64]:
 def _run(
     ref: NDArray[Any],
     fit: ReuseFit,
-    n_blocks: NDArray[np.int32],
     router: int,
     keys: NDArray[np.int32],
     start: int,
@@ -270,9 +267,8 @@ def _run(
         if r == end:
             return OK, end
         request = requests(c)[r]
-        if len(fit.last_s) > 0:
-            parent = segment_parent(c)
-            observe(fit, parent, n_blocks, request.end, request.category, now_s, params(c))
+        if len(fit.segments) > 0:
+            observe(fit, request.end, request.category, now_s, params(c))
         enqueue(c, choose(c, r, router, keys), r)
         r += 1
 

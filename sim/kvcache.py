@@ -32,6 +32,7 @@ from .state import (
     blocks,
     copies,
     free_rows,
+    heaps,
     items,
     n_children,
     n_holders,
@@ -39,7 +40,6 @@ from .state import (
     params,
     parent_key,
     pools,
-    roots,
     row_of,
     unkeyed,
 )
@@ -68,7 +68,7 @@ def touch(c: State, instance: int, key: int, category: int, now_s: float) -> int
         if c.is_listed:
             _unlink(c, instance, b)
         elif items(c)[b].is_candidate:
-            remove(order, items(c), roots(c), b)
+            remove(order, items(c), heaps(c), b)
     block.ref += 1
     if c.is_listed == 0:
         item = items(c)[b]
@@ -98,12 +98,12 @@ def take(c: State, instance: int, now_s: float) -> int:
         n_blocks = c.n_blocks
         lo = instance * n_blocks
         order = orders(c)[instance]
-        b = victim(order, items(c), roots(c), params(c), lo, lo + n_blocks, now_s)
+        b = victim(order, items(c), heaps(c), params(c), lo, lo + n_blocks, now_s)
         if b < 0:  # the policy failed: stay consistent until the run is stopped
             b = lo
             while items(c)[b].is_candidate == 0:
                 b += 1
-        remove(order, items(c), roots(c), b)
+        remove(order, items(c), heaps(c), b)
         if order.mode == HOOKED:
             notify(order, items(c), b, EVENT_EVICT)
         _forget(c, instance, b)
@@ -162,7 +162,7 @@ def publish(
         # with a second copy the first may go although its children are cached
         is_idle = blocks(c)[oldest].ref == 0
         if is_idle and items(c)[oldest].is_candidate == 0:
-            add(order, items(c), roots(c), oldest)
+            add(order, items(c), heaps(c), oldest)
 
 
 @inner
@@ -199,7 +199,7 @@ def release(
             row = row_of(c)[block.key]
             oldest = copies(c)[row, instance]
             if n_children(c)[row, instance] == 0 or blocks(c)[oldest].newer >= 0:
-                add(order, items(c), roots(c), b)
+                add(order, items(c), heaps(c), b)
     for k in range(n_published, n_held):
         b = table[k]
         blocks(c)[b].ref = 0
@@ -256,7 +256,7 @@ def _forget(c: State, instance: int, b: int) -> None:
         and items(c)[oldest].is_candidate
         and n_children(c)[row, instance] > 0
     ):
-        remove(orders(c)[instance], items(c), roots(c), oldest)
+        remove(orders(c)[instance], items(c), heaps(c), oldest)
 
 
 @inner
@@ -269,4 +269,4 @@ def _lose_child(c: State, instance: int, row: int) -> None:
         and blocks(c)[oldest].ref == 0
         and items(c)[oldest].is_candidate == 0
     ):
-        add(orders(c)[instance], items(c), roots(c), oldest)
+        add(orders(c)[instance], items(c), heaps(c), oldest)

@@ -9,14 +9,16 @@ whose state differs from block to block run on the tree of single blocks, by the
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from numba import njit
+from numba import carray, njit
 from numpy.typing import NDArray
 
 from ..policies.base import Policy, Setting
+from ..policies.inner import inner
 from ..policies.order import (
+    ENTRY,
     EVENT_EVICT,
     EVENT_HIT,
     EVENT_INSERT,
@@ -24,19 +26,23 @@ from ..policies.order import (
     ITEM,
     ORDER,
     add,
+    make_orders,
     notify,
     remove,
     victim,
 )
-from ..policies.reuse_fit import ReuseFit, make_reuse_fit, observe
+from ..policies.reuse_fit import ReuseFit, make_reuse_fit, no_reuse_fit, observe
 from ..traces.prefix_tree import PrefixTree
-
-inlined = njit(cache=True, forceinline=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+from .pointers import Pointers, pointer
 
 SEGMENT = np.dtype(
     [
         ("last_s", "f8"),
         ("clock", "f8"),
+        ("first_key", "i8"),
+        ("parent", "i4"),
+        ("n_blocks", "i4"),
+        ("depth", "i4"),
         ("last", "i4"),
         ("n_cached", "i4"),
         ("n_children", "i4"),
@@ -46,34 +52,85 @@ SEGMENT = np.dtype(
     ],
     align=True,
 )
-"""A segment: its last user and the like, blocks cached (a leading part), child segments with
-any, deepest piece, uses so far. A use is noted at the end of the path only, and passed on to the
-parent when a segment leaves the cache: until then the parent is no candidate, and nobody asks.
+"""A segment in one cache line: its place in the tree, its last user and the like, blocks cached (a
+leading part), child segments with any, deepest piece, uses so far.
+
+A use is noted at the end of the path only, and passed on to the parent when a segment leaves the
+cache: until then the parent is no candidate, and nobody asks.
 """
 
 PIECE = np.dtype([("segment", "i4"), ("start", "i4"), ("above", "i4"), ("uses", "i4")], align=True)
 """A piece: where in its segment it starts, the next shallower one, uses before it was cached."""
 
 
-class Cache(NamedTuple):
-    """State of the replay."""
+SIZES = ("capacity", "n_segments", "n_pieces", "n_heap_entries", "n_queues", "n_uses")
+ARRAYS = (
+    "segments",
+    "pieces",
+    "items",
+    "free_pieces",
+    "orders",
+    "heaps",
+    "params",
+    "use_offsets",
+    "uses",
+)
+CACHE = np.dtype([(name, "i8") for name in (*SIZES, *ARRAYS)])
+Cache = Any  # a record of dtype CACHE
 
-    capacity: int
-    parent: NDArray[np.int32]
-    n_blocks: NDArray[np.int32]
-    depth: NDArray[np.int32]
-    first_key: NDArray[np.int64]
-    segments: NDArray[Any]
-    pieces: NDArray[Any]
-    items: NDArray[Any]
-    free_pieces: NDArray[np.int32]
+
+@inner
+def _segments(c: Cache) -> NDArray[Any]:
+    """(n_segments,) of SEGMENT."""
+    return carray(pointer(c.segments), (c.n_segments,), SEGMENT)
+
+
+@inner
+def _pieces(c: Cache) -> NDArray[Any]:
+    """(n_pieces,) of PIECE."""
+    return carray(pointer(c.pieces), (c.n_pieces,), PIECE)
+
+
+@inner
+def _items(c: Cache) -> NDArray[Any]:
+    """(n_pieces,) of ITEM: the pieces as the policy sees them."""
+    return carray(pointer(c.items), (c.n_pieces,), ITEM)
+
+
+@inner
+def _free_pieces(c: Cache) -> NDArray[np.int32]:
     """A stack of pieces once used; its height and the pieces never used are the last elements."""
-    orders: NDArray[Any]
-    roots: NDArray[np.int32]
-    params: NDArray[np.float64]
-    use_offsets: NDArray[np.int64]
-    uses: NDArray[np.int32]
-    """Requests that use each segment, in order; empty unless the policy is offline."""
+    return carray(pointer(c.free_pieces), (c.n_pieces + 2,), np.int32)
+
+
+@inner
+def _order(c: Cache) -> Any:
+    """The order of the pieces, a record of ORDER."""
+    return carray(pointer(c.orders), (1,), ORDER)[0]
+
+
+@inner
+def _heaps(c: Cache) -> NDArray[Any]:
+    """(n_heap_entries,) of ENTRY."""
+    return carray(pointer(c.heaps), (c.n_heap_entries,), ENTRY)
+
+
+@inner
+def _params(c: Cache) -> NDArray[np.float64]:
+    """(n_queues, 3): parameters of category queues."""
+    return carray(pointer(c.params), (c.n_queues, 3), np.float64)
+
+
+@inner
+def _use_offsets(c: Cache) -> NDArray[np.int64]:
+    """(n_segments + 1,): where the uses of each segment start."""
+    return carray(pointer(c.use_offsets), (c.n_segments + 1,), np.int64)
+
+
+@inner
+def _uses(c: Cache) -> NDArray[np.int32]:
+    """(n_uses,): requests that use each segment, in order; empty unless the policy is offline."""
+    return carray(pointer(c.uses), (c.n_uses,), np.int32)
 
 
 def replay(
@@ -99,7 +156,10 @@ def replay(
         tree = tree.per_block()
     n_segments = len(tree.parent)
     longest = int(path_blocks[path_blocks <= capacity_blocks].max(initial=0))
-    n_pieces = max(1, min(capacity_blocks, tree.n_keys) + longest)
+    # a request's evictions leave at most a piece a queue in part, and only such a one is split
+    n_splits = len(path_blocks) * max(1, len(category_names))
+    most_pieces = min(capacity_blocks + longest, tree.n_keys, n_segments + n_splits)
+    n_pieces = max(1, most_pieces)
     setting = Setting(
         n_items=n_pieces,
         n_caches=1,
@@ -109,44 +169,42 @@ def replay(
         seed=seed,
     )
     binding = policy.bind(setting)
-    orders = np.zeros(1, ORDER)
-    orders["mode"] = binding.mode
-    orders["n_queues"] = binding.n_queues
-    binding.apply(orders)
+    orders, heaps = make_orders(binding, n_caches=1, n_items=n_pieces)
     if policy.needs_future:
         use_offsets, uses = tree.uses(path_blocks <= capacity_blocks)
     else:
         use_offsets, uses = np.zeros(0, np.int64), np.zeros(0, np.int32)
     segments = np.zeros(n_segments, SEGMENT)
     segments["top"] = segments["last"] = -1
-    fit_arguments = binding.fit_arguments
-    fit = make_reuse_fit(
-        n_segments if fit_arguments else 0,
-        len(category_names),
-        **(
-            fit_arguments
-            or {"refit_s": 1.0, "window_s": 1.0, "min_gap_s": 0.0, "is_shifted": False}
-        ),
-    )
+    for field in ("parent", "n_blocks", "depth", "first_key"):
+        segments[field] = getattr(tree, field)
+    fit = no_reuse_fit()
+    if binding.fit_arguments is not None:
+        n_categories = len(category_names)
+        fit = make_reuse_fit(tree.parent, tree.n_blocks, n_categories, **binding.fit_arguments)
     free_pieces = np.empty(n_pieces + 2, np.int32)
     free_pieces[-2:] = 0
-    cache = Cache(
-        capacity=capacity_blocks,
-        parent=tree.parent,
-        n_blocks=tree.n_blocks,
-        depth=tree.depth,
-        first_key=tree.first_key,
-        segments=segments,
-        pieces=np.zeros(n_pieces, PIECE),
-        items=np.zeros(n_pieces, ITEM),
-        free_pieces=free_pieces,
-        orders=orders,
-        roots=np.full(binding.n_queues, -1, np.int32),
-        params=binding.params,
-        use_offsets=use_offsets,
-        uses=uses,
-    )
-    hits = _replay(cache, fit, tree.end, path_blocks, arrival_s, category.astype(np.int32))
+    sizes = {
+        "capacity": capacity_blocks,
+        "n_segments": n_segments,
+        "n_pieces": n_pieces,
+        "n_heap_entries": len(heaps),
+        "n_queues": binding.n_queues,
+        "n_uses": len(uses),
+    }
+    arrays = {
+        "segments": segments,
+        "pieces": np.zeros(n_pieces, PIECE),
+        "items": np.zeros(n_pieces, ITEM),
+        "free_pieces": free_pieces,
+        "orders": orders,
+        "heaps": heaps,
+        "params": binding.params,
+        "use_offsets": use_offsets,
+        "uses": uses,
+    }
+    cache = Pointers(CACHE, sizes, arrays)
+    hits = _replay(cache.record, fit, tree.end, path_blocks, arrival_s, category.astype(np.int32))
     if orders["error"][0]:
         raise binding.failure(name or type(policy).__name__, orders)
     return hits
@@ -154,27 +212,28 @@ def replay(
 
 @njit(cache=True)
 def _replay(
-    c: Cache,
+    ref: NDArray[Any],
     fit: ReuseFit,
     end: NDArray[np.int32],
     path_blocks: NDArray[np.int64],
     arrival_s: NDArray[np.float64],
     category: NDArray[np.int32],
 ) -> NDArray[np.int32]:
+    c = ref[0]
     hits = np.zeros(len(end), np.int32)
-    order = c.orders[0]
-    has_fit = len(fit.last_s) > 0
+    order = _order(c)
+    has_fit = len(fit.segments) > 0
     n_cached = 0
     for t in range(len(end)):
         now_s = arrival_s[t]
         if has_fit:
-            observe(fit, c.parent, c.n_blocks, end[t], category[t], now_s, c.params)
+            observe(fit, end[t], category[t], now_s, _params(c))
         if end[t] < 0 or path_blocks[t] > c.capacity:
             continue
         clock = order.clock
         held = _touch(c, end[t], t, now_s, category[t])
         if held >= 0:
-            hits[t] = c.depth[held] + c.segments[held].n_cached
+            hits[t] = _segments(c)[held].depth + _segments(c)[held].n_cached
         n_new = path_blocks[t] - hits[t]
         while n_cached + n_new > c.capacity:
             n_cached -= _evict(c, n_cached + n_new - c.capacity, held, now_s)
@@ -183,40 +242,40 @@ def _replay(
         if n_new > 0:
             _insert(c, end[t], t, now_s, category[t], clock)
             n_cached += n_new
-        if c.segments[end[t]].n_children == 0:
+        if _segments(c)[end[t]].n_children == 0:
             _offer(c, end[t])
         if order.error:
             return hits
     return hits
 
 
-@inlined
+@inner
 def _touch(c: Cache, end: int, t: int, now_s: float, category: int) -> int:
     """Use the cached part of a path, pinning it; return its deepest segment, or -1."""
-    order = c.orders[0]
-    segment = c.segments[end]
+    order = _order(c)
+    segment = _segments(c)[end]
     segment.last = t
     segment.last_s = now_s
     segment.clock = order.clock
     segment.category = category
     held = end
-    while held >= 0 and c.segments[held].n_cached == 0:
-        held = c.parent[held]
+    while held >= 0 and _segments(c)[held].n_cached == 0:
+        held = _segments(c)[held].parent
     if held < 0:
         return -1
-    segment = c.segments[held]
+    segment = _segments(c)[held]
     if held != end:  # what is above the path's end learns of its use from below, later
         segment.last = t
         segment.last_s = now_s
         segment.clock = order.clock
         segment.category = category
     segment.uses += 1
-    if c.items[segment.top].is_candidate:
-        remove(order, c.items, c.roots, segment.top)
+    if _items(c)[segment.top].is_candidate:
+        remove(order, _items(c), _heaps(c), segment.top)
     if order.mode == HOOKED:  # is told of every use at once
         s = held
         while s >= 0:
-            segment = c.segments[s]
+            segment = _segments(c)[s]
             if s != held:
                 segment.uses += 1
                 segment.last = t
@@ -224,31 +283,31 @@ def _touch(c: Cache, end: int, t: int, now_s: float, category: int) -> int:
                 segment.clock = order.clock
                 segment.category = category
             _describe(c, segment.top)
-            notify(order, c.items, segment.top, EVENT_HIT)
-            s = c.parent[s]
+            notify(order, _items(c), segment.top, EVENT_HIT)
+            s = _segments(c)[s].parent
     return held
 
 
-@inlined
+@inner
 def _insert(c: Cache, end: int, t: int, now_s: float, category: int, clock: float) -> None:
     """Cache the missing part of a path: one piece a segment."""
     s = end
     while s >= 0:
-        segment = c.segments[s]
-        if segment.n_cached == c.n_blocks[s]:
+        segment = _segments(c)[s]
+        if segment.n_cached == segment.n_blocks:
             break
-        if c.free_pieces[-2] > 0:
-            c.free_pieces[-2] -= 1
-            x = c.free_pieces[c.free_pieces[-2]]
+        if _free_pieces(c)[-2] > 0:
+            _free_pieces(c)[-2] -= 1
+            x = _free_pieces(c)[_free_pieces(c)[-2]]
         else:
-            x = c.free_pieces[-1]
-            c.free_pieces[-1] += 1
-        piece = c.pieces[x]
+            x = _free_pieces(c)[-1]
+            _free_pieces(c)[-1] += 1
+        piece = _pieces(c)[x]
         piece.segment = s
         piece.start = segment.n_cached
         piece.above = segment.top
         piece.uses = segment.uses
-        item = c.items[x]
+        item = _items(c)[x]
         item.category = category
         item.inserted = t
         item.inserted_s = now_s
@@ -259,83 +318,83 @@ def _insert(c: Cache, end: int, t: int, now_s: float, category: int, clock: floa
             segment.last_s = now_s
             segment.clock = clock
             segment.category = category
-            if c.parent[s] >= 0:
-                c.segments[c.parent[s]].n_children += 1
-        segment.n_cached = c.n_blocks[s]
-        if c.orders[0].mode == HOOKED:
+            if _segments(c)[s].parent >= 0:
+                _segments(c)[_segments(c)[s].parent].n_children += 1
+        segment.n_cached = segment.n_blocks
+        if _order(c).mode == HOOKED:
             _describe(c, x)
-            notify(c.orders[0], c.items, x, EVENT_INSERT)
-        s = c.parent[s]
+            notify(_order(c), _items(c), x, EVENT_INSERT)
+        s = _segments(c)[s].parent
 
 
-@inlined
+@inner
 def _describe(c: Cache, x: int) -> None:
     """Bring the history of a piece up to date for the policy."""
-    item = c.items[x]
-    piece = c.pieces[x]
+    item = _items(c)[x]
+    piece = _pieces(c)[x]
     s = piece.segment
-    segment = c.segments[s]
-    item.key = c.first_key[s] + segment.n_cached - 1
-    item.depth = c.depth[s] + segment.n_cached - 1
+    segment = _segments(c)[s]
+    item.key = segment.first_key + segment.n_cached - 1
+    item.depth = segment.depth + segment.n_cached - 1
     item.last = segment.last
     item.last_s = segment.last_s
     item.clock = segment.clock
     item.hits = segment.uses - piece.uses
-    if c.orders[0].is_retagged:
+    if _order(c).is_retagged:
         item.category = segment.category
-    if len(c.uses):
-        lo, hi = c.use_offsets[s], c.use_offsets[s + 1]
+    if c.n_uses:
+        lo, hi = _use_offsets(c)[s], _use_offsets(c)[s + 1]
         n_uses = hi
         while lo < hi:  # the first use after the last one
             middle = (lo + hi) // 2
-            if c.uses[middle] > segment.last:
+            if _uses(c)[middle] > segment.last:
                 hi = middle
             else:
                 lo = middle + 1
-        item.next_use = float(c.uses[lo]) if lo < n_uses else np.inf
+        item.next_use = float(_uses(c)[lo]) if lo < n_uses else np.inf
 
 
-@inlined
+@inner
 def _offer(c: Cache, s: int) -> None:
     """Make the deepest piece of a segment without cached children a candidate."""
-    x = c.segments[s].top
+    x = _segments(c)[s].top
     _describe(c, x)
-    add(c.orders[0], c.items, c.roots, x)
+    add(_order(c), _items(c), _heaps(c), x)
 
 
-@inlined
+@inner
 def _evict(c: Cache, at_most: int, held: int, now_s: float) -> int:
     """Evict up to `at_most` blocks of the piece that the policy names; return how many.
 
     The segment `held`, the deepest one of the running request, is no candidate.
     """
-    order = c.orders[0]
-    x = victim(order, c.items, c.roots, c.params, 0, len(c.items), now_s)
+    order = _order(c)
+    x = victim(order, _items(c), _heaps(c), _params(c), 0, c.n_pieces, now_s)
     if x < 0:
         return 0
-    piece = c.pieces[x]
+    piece = _pieces(c)[x]
     s = piece.segment
-    segment = c.segments[s]
+    segment = _segments(c)[s]
     n = 1 if order.is_tied else min(at_most, segment.n_cached - piece.start)
     if order.mode == HOOKED:
-        remove(order, c.items, c.roots, x)
-        notify(order, c.items, x, EVENT_EVICT)
+        remove(order, _items(c), _heaps(c), x)
+        notify(order, _items(c), x, EVENT_EVICT)
     segment.n_cached -= n
     if segment.n_cached > piece.start:
-        c.items[x].depth -= n
-        c.items[x].key -= n
+        _items(c)[x].depth -= n
+        _items(c)[x].key -= n
         return n
     if order.mode != HOOKED:
-        remove(order, c.items, c.roots, x)
+        remove(order, _items(c), _heaps(c), x)
     segment.top = piece.above
-    c.free_pieces[c.free_pieces[-2]] = x
-    c.free_pieces[-2] += 1
+    _free_pieces(c)[_free_pieces(c)[-2]] = x
+    _free_pieces(c)[-2] += 1
     if segment.n_cached > 0:
         _offer(c, s)
         return n
-    up = c.parent[s]
+    up = _segments(c)[s].parent
     if up >= 0:
-        parent = c.segments[up]
+        parent = _segments(c)[up]
         parent.n_children -= 1
         if order.mode != HOOKED:
             parent.uses += segment.uses

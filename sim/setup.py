@@ -12,8 +12,8 @@ from ..calibration.latency import LatencyModel
 from ..policies import Policy
 from ..policies.base import Binding, Setting
 from ..policies.lru import Lru
-from ..policies.order import ITEM, LRU_LIST, ORDER
-from ..policies.reuse_fit import ReuseFit, make_reuse_fit
+from ..policies.order import ITEM, LRU_LIST, make_orders
+from ..policies.reuse_fit import ReuseFit, make_reuse_fit, no_reuse_fit
 from ..traces.prefix_tree import PrefixTree
 from ..traces.schema import Trace
 from .config import EngineConfig
@@ -118,15 +118,9 @@ def prepare(
         seed=seed,
     )
     binding = Binding(mode=LRU_LIST) if type(policy) is Lru else policy.bind(setting)
-    fit_arguments = binding.fit_arguments
-    fit = make_reuse_fit(
-        len(tree.parent) if fit_arguments else 0,
-        len(names),
-        **(
-            fit_arguments
-            or {"refit_s": 1.0, "window_s": 1.0, "min_gap_s": 0.0, "is_shifted": False}
-        ),
-    )
+    fit = no_reuse_fit()
+    if binding.fit_arguments is not None:
+        fit = make_reuse_fit(tree.parent, tree.n_blocks, len(names), **binding.fit_arguments)
     is_offline = policy.needs_future
     if is_offline:
         use_offsets, uses = tree.uses(fits)
@@ -154,11 +148,8 @@ def prepare(
     pools = np.zeros(n_instances, POOL)
     pools["n_free"] = pools["n_unkeyed"] = n_blocks - 1
     pools["lru_head"] = pools["lru_tail"] = -1
-    orders = np.zeros(n_instances, ORDER)
-    orders["mode"] = binding.mode
-    orders["n_queues"] = binding.n_queues
-    orders["first_root"] = np.arange(n_instances) * binding.n_queues
-    binding.apply(orders)
+    # item numbers run through all instances, but a heap only holds blocks of its own
+    orders, heaps = make_orders(binding, n_caches=n_instances, n_items=n_blocks)
     unkeyed = np.zeros((n_instances, n_blocks), np.int32)
     unkeyed[:, : n_blocks - 1] = np.arange(n_blocks - 1, 0, -1)
     unkeyed += np.arange(n_instances, dtype=np.int32)[:, None] * n_blocks
@@ -169,7 +160,7 @@ def prepare(
         "parent_key": np.full(n_items, -1, np.int32),
         "pools": pools,
         "orders": orders,
-        "roots": np.full(n_instances * binding.n_queues, -1, np.int32),
+        "heaps": heaps,
         "params": binding.params,
         "row_of": np.full(n_keys, -1, np.int32),
         "copies": np.full((n_rows, n_instances), -1, np.int32),
@@ -201,6 +192,7 @@ def prepare(
     sizes = {
         "n_instances": n_instances,
         "n_queues": binding.n_queues,
+        "n_heap_entries": len(heaps),
         "n_keys": n_keys,
         "n_rows": n_rows,
         "n_requests": n,

@@ -10,13 +10,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
-from numba import carray, types
-from numba.extending import intrinsic
+from numba import carray
 from numpy.typing import NDArray
 
 from ..policies.inner import inner
-from ..policies.order import ITEM, ORDER
+from ..policies.order import ENTRY, ITEM, ORDER
+from .pointers import Pointers, pointer
 
 BLOCK = np.dtype(
     [("ref", "i4"), ("key", "i4"), ("after", "i4"), ("before", "i4"), ("newer", "i4")], align=True
@@ -138,6 +137,7 @@ requests that finished in it, requests routed in turn."""
 SIZES = (
     "n_instances",
     "n_queues",
+    "n_heap_entries",
     "n_keys",
     "n_rows",
     "n_requests",
@@ -167,7 +167,7 @@ ARRAYS: dict[str, Any] = {
     "parent_key": np.int32,
     "pools": POOL,
     "orders": ORDER,
-    "roots": np.int32,
+    "heaps": ENTRY,
     "params": np.float64,
     "row_of": np.int32,
     "copies": np.int32,
@@ -202,33 +202,14 @@ STATE = np.dtype([(name, "i8") for name in (*SIZES, *ARRAYS)])
 State = Any  # a record of dtype STATE
 
 
-class Cluster:
+class Cluster(Pointers):
     """The arrays of a cluster, kept alive, and the record that compiled code gets."""
 
     def __init__(self, sizes: dict[str, int], arrays: dict[str, NDArray[Any]]) -> None:
-        self.record = np.zeros(1, STATE)
-        for name in SIZES:
-            self.record[name] = sizes[name]
         for name, dtype in ARRAYS.items():
-            array = arrays[name]
-            if array.dtype != np.dtype(dtype) or not array.flags.c_contiguous:
-                raise TypeError(f"{name}: must be contiguous {np.dtype(dtype)}, is {array.dtype}")
-            self.record[name] = array.ctypes.data
-        self._arrays = arrays
-
-    def __getattr__(self, name: str) -> NDArray[Any]:
-        try:
-            return self.__dict__["_arrays"][name]
-        except KeyError:
-            raise AttributeError(name) from None
-
-
-@intrinsic
-def _pointer(typing_context: Any, address: Any) -> Any:
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.inttoptr(args[0], ir.IntType(8).as_pointer())
-
-    return types.voidptr(types.int64), codegen
+            if arrays[name].dtype != np.dtype(dtype):
+                raise TypeError(f"{name}: must be {np.dtype(dtype)}, is {arrays[name].dtype}")
+        super().__init__(STATE, sizes, arrays)
 
 
 # The pools: instance i owns blocks i * n_blocks .. (i + 1) * n_blocks - 1.
@@ -237,79 +218,79 @@ def _pointer(typing_context: Any, address: Any) -> Any:
 @inner
 def blocks(c: State) -> NDArray[Any]:
     """(n_instances * n_blocks,) of BLOCK."""
-    return carray(_pointer(c.blocks), (c.n_instances * c.n_blocks,), BLOCK)
+    return carray(pointer(c.blocks), (c.n_instances * c.n_blocks,), BLOCK)
 
 
 @inner
 def items(c: State) -> NDArray[Any]:
     """The same blocks as a policy sees them, ITEM; (1,) where the lru list orders."""
-    return carray(_pointer(c.items), (c.n_instances * c.n_blocks,), ITEM)
+    return carray(pointer(c.items), (c.n_instances * c.n_blocks,), ITEM)
 
 
 @inner
 def parent_key(c: State) -> NDArray[np.int32]:
     """Key of the block before, by block; (1,) where the lru list orders."""
-    return carray(_pointer(c.parent_key), (c.n_instances * c.n_blocks,), np.int32)
+    return carray(pointer(c.parent_key), (c.n_instances * c.n_blocks,), np.int32)
 
 
 @inner
 def pools(c: State) -> NDArray[Any]:
     """(n_instances,) of POOL."""
-    return carray(_pointer(c.pools), (c.n_instances,), POOL)
+    return carray(pointer(c.pools), (c.n_instances,), POOL)
 
 
 @inner
 def orders(c: State) -> NDArray[Any]:
     """(n_instances,) of ORDER."""
-    return carray(_pointer(c.orders), (c.n_instances,), ORDER)
+    return carray(pointer(c.orders), (c.n_instances,), ORDER)
 
 
 @inner
-def roots(c: State) -> NDArray[np.int32]:
-    """(n_instances * n_queues,): heaps of the policy."""
-    return carray(_pointer(c.roots), (c.n_instances * c.n_queues,), np.int32)
+def heaps(c: State) -> NDArray[Any]:
+    """(n_heap_entries,) of ENTRY: heaps of the policy."""
+    return carray(pointer(c.heaps), (c.n_heap_entries,), ENTRY)
 
 
 @inner
 def params(c: State) -> NDArray[np.float64]:
     """(n_queues, 3): parameters of category queues."""
-    return carray(_pointer(c.params), (c.n_queues, 3), np.float64)
+    return carray(pointer(c.params), (c.n_queues, 3), np.float64)
 
 
 @inner
 def row_of(c: State) -> NDArray[np.int32]:
     """(n_keys,): row of `copies`, -1 if no instance holds the key."""
-    return carray(_pointer(c.row_of), (c.n_keys,), np.int32)
+    return carray(pointer(c.row_of), (c.n_keys,), np.int32)
 
 
 @inner
 def copies(c: State) -> NDArray[np.int32]:
     """(n_rows, n_instances): oldest copy of a key, -1 if none."""
-    return carray(_pointer(c.copies), (c.n_rows, c.n_instances), np.int32)
+    return carray(pointer(c.copies), (c.n_rows, c.n_instances), np.int32)
 
 
 @inner
 def n_children(c: State) -> NDArray[np.int32]:
     """(n_rows, n_instances): cached keys one block deeper; (1, 1) where the lru list orders."""
-    return carray(_pointer(c.n_children), (c.n_rows, c.n_instances), np.int32)
+    return carray(pointer(c.n_children), (c.n_rows, c.n_instances), np.int32)
 
 
 @inner
 def n_holders(c: State) -> NDArray[np.int32]:
     """(n_rows,): instances that hold the key."""
-    return carray(_pointer(c.n_holders), (c.n_rows,), np.int32)
+    return carray(pointer(c.n_holders), (c.n_rows,), np.int32)
 
 
 @inner
 def free_rows(c: State) -> NDArray[np.int32]:
     """(n_rows + 1,): a stack of unused rows; its height is in the last element."""
-    return carray(_pointer(c.free_rows), (c.n_rows + 1,), np.int32)
+    return carray(pointer(c.free_rows), (c.n_rows + 1,), np.int32)
 
 
 @inner
 def unkeyed(c: State) -> NDArray[np.int32]:
     """(n_instances, n_blocks): stack of free blocks without a key."""
-    return carray(_pointer(c.unkeyed), (c.n_instances, c.n_blocks), np.int32)
+    return carray(pointer(c.unkeyed), (c.n_instances, c.n_blocks), np.int32)
 
 
 # The requests and their prefix tree (see kvsim.traces.prefix_tree).
@@ -318,49 +299,49 @@ def unkeyed(c: State) -> NDArray[np.int32]:
 @inner
 def requests(c: State) -> NDArray[Any]:
     """(n_requests,) of REQUEST."""
-    return carray(_pointer(c.requests), (c.n_requests,), REQUEST)
+    return carray(pointer(c.requests), (c.n_requests,), REQUEST)
 
 
 @inner
 def instances(c: State) -> NDArray[Any]:
     """(n_instances,) of INSTANCE."""
-    return carray(_pointer(c.instances), (c.n_instances,), INSTANCE)
+    return carray(pointer(c.instances), (c.n_instances,), INSTANCE)
 
 
 @inner
 def segment_parent(c: State) -> NDArray[np.int32]:
     """(n_segments,)"""
-    return carray(_pointer(c.segment_parent), (c.n_segments,), np.int32)
+    return carray(pointer(c.segment_parent), (c.n_segments,), np.int32)
 
 
 @inner
 def segment_depth(c: State) -> NDArray[np.int32]:
     """(n_segments,)"""
-    return carray(_pointer(c.segment_depth), (c.n_segments,), np.int32)
+    return carray(pointer(c.segment_depth), (c.n_segments,), np.int32)
 
 
 @inner
 def segment_first_key(c: State) -> NDArray[np.int64]:
     """(n_segments,)"""
-    return carray(_pointer(c.segment_first_key), (c.n_segments,), np.int64)
+    return carray(pointer(c.segment_first_key), (c.n_segments,), np.int64)
 
 
 @inner
 def segment_of(c: State) -> NDArray[np.int32]:
     """(n_segment_keys,): segment of a key; empty unless the policy needs the future."""
-    return carray(_pointer(c.segment_of), (c.n_segment_keys,), np.int32)
+    return carray(pointer(c.segment_of), (c.n_segment_keys,), np.int32)
 
 
 @inner
 def uses(c: State) -> NDArray[np.int32]:
     """(n_uses,): requests that touch each segment, in order of arrival; empty likewise."""
-    return carray(_pointer(c.uses), (c.n_uses,), np.int32)
+    return carray(pointer(c.uses), (c.n_uses,), np.int32)
 
 
 @inner
 def use_offsets(c: State) -> NDArray[np.int64]:
     """(n_segments + 1,): where the uses of each segment start."""
-    return carray(_pointer(c.use_offsets), (c.n_segments + 1,), np.int64)
+    return carray(pointer(c.use_offsets), (c.n_segments + 1,), np.int64)
 
 
 # The open step and the running requests of each instance.
@@ -370,38 +351,38 @@ def use_offsets(c: State) -> NDArray[np.int64]:
 def tables(c: State) -> NDArray[np.int32]:
     """(n_instances, n_tables, n_table_blocks): blocks of running requests."""
     shape = (c.n_instances, c.n_tables, c.n_table_blocks)
-    return carray(_pointer(c.tables), shape, np.int32)
+    return carray(pointer(c.tables), shape, np.int32)
 
 
 @inner
 def table_keys(c: State) -> NDArray[np.int32]:
     """The same shape: keys of a request's full blocks, prompt and output."""
     shape = (c.n_instances, c.n_tables, c.n_table_blocks)
-    return carray(_pointer(c.table_keys), shape, np.int32)
+    return carray(pointer(c.table_keys), shape, np.int32)
 
 
 @inner
 def free_tables(c: State) -> NDArray[np.int32]:
     """(n_instances, n_tables): stack of unused tables."""
-    return carray(_pointer(c.free_tables), (c.n_instances, c.n_tables), np.int32)
+    return carray(pointer(c.free_tables), (c.n_instances, c.n_tables), np.int32)
 
 
 @inner
 def running(c: State) -> NDArray[np.int32]:
     """(n_instances, max_num_seqs): requests in order of admission."""
-    return carray(_pointer(c.running), (c.n_instances, c.max_num_seqs), np.int32)
+    return carray(pointer(c.running), (c.n_instances, c.max_num_seqs), np.int32)
 
 
 @inner
 def entries(c: State) -> NDArray[np.int32]:
     """(n_instances, max_num_seqs, 3): request, n tokens, C computed before; of the open step."""
-    return carray(_pointer(c.entries), (c.n_instances, c.max_num_seqs, 3), np.int32)
+    return carray(pointer(c.entries), (c.n_instances, c.max_num_seqs, 3), np.int32)
 
 
 @inner
 def preempted(c: State) -> NDArray[np.int32]:
     """(n_instances, max_num_seqs): preempted in the open step, in order."""
-    return carray(_pointer(c.preempted), (c.n_instances, c.max_num_seqs), np.int32)
+    return carray(pointer(c.preempted), (c.n_instances, c.max_num_seqs), np.int32)
 
 
 # What is recorded.
@@ -410,35 +391,35 @@ def preempted(c: State) -> NDArray[np.int32]:
 @inner
 def log(c: State) -> NDArray[np.int32]:
     """(n_log,): records of finished steps; empty if nothing is logged."""
-    return carray(_pointer(c.log), (c.n_log,), np.int32)
+    return carray(pointer(c.log), (c.n_log,), np.int32)
 
 
 @inner
 def log_start_s(c: State) -> NDArray[np.float64]:
     """(n_log // 8,): start of each logged step."""
-    return carray(_pointer(c.log_start_s), (c.n_log // 8,), np.float64)
+    return carray(pointer(c.log_start_s), (c.n_log // 8,), np.float64)
 
 
 @inner
 def samples(c: State) -> NDArray[np.float64]:
     """(n_samples, n_instances, fields): state at the first step of each interval."""
     shape = (c.n_samples, c.n_instances, len(SAMPLE_FIELDS))
-    return carray(_pointer(c.samples), shape, np.float64)
+    return carray(pointer(c.samples), shape, np.float64)
 
 
 @inner
 def marks(c: State) -> NDArray[np.int64]:
     """(N_MARKS,)"""
-    return carray(_pointer(c.marks), (N_MARKS,), np.int64)
+    return carray(pointer(c.marks), (N_MARKS,), np.int64)
 
 
 @inner
 def sample_every_s(c: State) -> NDArray[np.float64]:
     """(1,): seconds of a sampling interval."""
-    return carray(_pointer(c.sample_every_s), (1,), np.float64)
+    return carray(pointer(c.sample_every_s), (1,), np.float64)
 
 
 @inner
 def latency(c: State) -> NDArray[np.float64]:
     """(8,): coefficients of the latency model."""
-    return carray(_pointer(c.latency), (8,), np.float64)
+    return carray(pointer(c.latency), (8,), np.float64)

@@ -169,6 +169,7 @@ class Profiler:
     window_s: float
     min_gap_s: float
     is_shifted: bool
+    life_s: float = 5.0
     next_refit_s: float = math.nan
     previous: dict[Path, tuple[float, int]] = field(default_factory=dict)
     windows: list[list[tuple[str, int, float]]] = field(default_factory=lambda: [[]])
@@ -202,6 +203,7 @@ class Profiler:
                 params[category][1] = len(gaps) / n_uses if n_uses > len(gaps) else 1.0
             else:
                 params[category][0], params[category][1] = 0.0, 1.0
+            params[category][2] = 1.0 - math.exp(-params[category][0] * self.life_s)
         if not math.isinf(self.window_s):
             self.windows.append([])
             self.windows = self.windows[-max(1, round(self.window_s / self.refit_s)) :]

@@ -96,8 +96,9 @@ def rule_of(policy: Policy, capacity: int) -> model.Rule:
             window_s=policy.window_s,
             min_gap_s=policy.min_gap_s,
             is_shifted=policy.shifted,
+            life_s=policy.life_s,
         )
-        params = [[1e-3, 1.0, policy.life_s] for _ in NAMES]
+        params = [[1e-3, 1.0, 1.0 - math.exp(-1e-3 * policy.life_s)] for _ in NAMES]
         return model.Queued(policy.value, params, None if policy.file else profiler)
     if isinstance(policy, QueuePolicy):
         return model.Queued(policy.value, [[0.0] * 3 for _ in NAMES])
@@ -348,7 +349,8 @@ AGES_S = (0, 5, 10, 20, 60)
 
 
 def value(kind: dict[str, float], age_s: float) -> float:
-    return WorkloadAware.value(0, age_s, kind["rate"], kind["p"], 5.0)
+    within_life = 1 - math.exp(-kind["rate"] * 5.0)
+    return WorkloadAware.value(0, age_s, kind["rate"], kind["p"], within_life)
 
 
 def test_the_value_of_a_block_falls_as_its_category_says() -> None:
@@ -376,9 +378,9 @@ def test_the_lower_value_leaves_on_either_side_of_the_crossover(
 
 
 @njit
-def see(fit, parent, n_blocks, end, category, now_s, params):
+def see(fit, end, category, now_s, params):
     """Call compiled code that has no entry from Python."""
-    observe(fit, parent, n_blocks, end, category, now_s, params)
+    observe(fit, end, category, now_s, params)
 
 
 @pytest.mark.parametrize("is_shifted", [False, True])
@@ -392,26 +394,20 @@ def test_the_fit_by_segments_is_the_fit_block_by_block(
         accesses, _ = random_accesses(rng)
         tree = tree_of(accesses)
         fit = make_reuse_fit(
-            len(tree.parent),
+            tree.parent,
+            tree.n_blocks,
             len(NAMES),
             refit_s=2.0,
             window_s=window_s,
             min_gap_s=0.25,
+            life_s=5.0,
             is_shifted=is_shifted,
         )
         params = np.full((len(NAMES), 3), 7.0)
         profiler = model.Profiler(len(NAMES), 2.0, window_s, 0.25, is_shifted)
         expected = params.tolist()
         for t, access in enumerate(accesses):
-            see(
-                fit,
-                tree.parent,
-                tree.n_blocks,
-                int(tree.end[t]),
-                access.category,
-                access.now_s,
-                params,
-            )
+            see(fit, int(tree.end[t]), access.category, access.now_s, params)
             profiler.arrive(access, expected)
             np.testing.assert_allclose(params, expected, rtol=1e-12)
             n_refits += params[0, 0] != 7.0

@@ -1,0 +1,48 @@
+"""Arrays behind one record of addresses: how compiled code gets a large state as one pointer.
+
+Compiled functions that take many arrays spend more on passing and reference-counting them than
+on their work. They take a record instead, and reach an array by a function of its name.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+from numpy.typing import NDArray
+
+
+class Pointers:
+    """Arrays, kept alive and reached as attributes, and the record that compiled code gets."""
+
+    def __init__(
+        self, kind: np.dtype[Any], sizes: dict[str, int], arrays: dict[str, NDArray[Any]]
+    ) -> None:
+        """Fill a record of dtype `kind` with `sizes` and with the addresses of `arrays`."""
+        self._arrays = arrays
+        self.record = np.zeros(1, kind)
+        for name, size in sizes.items():
+            self.record[name] = size
+        for name, array in arrays.items():
+            if not array.flags.c_contiguous:
+                raise TypeError(f"{name}: must be contiguous")
+            self.record[name] = array.ctypes.data
+
+    def __getattr__(self, name: str) -> NDArray[Any]:
+        try:
+            return self.__dict__["_arrays"][name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+
+@intrinsic
+def pointer(typing_context: Any, address: Any) -> Any:
+    """Turn an address into a pointer that `numba.carray` takes."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.inttoptr(args[0], ir.IntType(8).as_pointer())
+
+    return types.voidptr(types.int64), codegen
