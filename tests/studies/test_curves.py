@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
@@ -15,6 +16,7 @@ from kvsim import ConfigError
 from kvsim.studies.curves import hit_ratio, lru_curve, lru_replay
 from kvsim.studies.mrc import curve_points, miss_ratio_curve
 from kvsim.studies.optimum import optimum_curve, optimum_replay
+from kvsim.traces.compiled import CompiledTrace
 from kvsim.traces.prefix_tree import PrefixTree, compile_tree
 from kvsim.traces.schema import Sessions, Trace
 
@@ -127,6 +129,15 @@ def prefix_traces(draw: st.DrawFn, max_requests: int = 25, max_blocks: int = 9) 
     return paths[1:]
 
 
+def table_of(
+    paths: Sequence[Sequence[int]], capacities: Sequence[int] | None = None
+) -> dict[str, list[tuple[int, float]]]:
+    trace = trace_of(paths)
+    tree = compile_tree(trace, 1, partial_blocks=True)
+    compiled = CompiledTrace(trace=trace, tree=tree, digest="test")
+    return miss_ratio_curve(compiled, capacities)
+
+
 @settings(deadline=None)
 @given(prefix_traces())
 def test_lru_on_segments_is_lru_on_blocks_for_each_request(paths: list[Path]) -> None:
@@ -222,14 +233,13 @@ def test_a_trace_without_blocks_hits_nothing() -> None:
     tree = tree_of([(), ()])
     assert lru_replay(tree, 3).tolist() == optimum_replay(tree, 3).tolist() == [0, 0]
     assert hit_ratio(lru_replay(tree, 3), tree) == 0.0
-    assert miss_ratio_curve(trace_of([(), ()]), 1) == {"lru": [(1, 0.0)], "optimum": [(1, 0.0)]}
+    assert table_of([(), ()]) == {"lru": [(1, 0.0)], "optimum": [(1, 0.0)]}
 
 
 @pytest.mark.parametrize("capacity", [0, -3, 2.0, True, "9", None])
 def test_a_capacity_that_is_no_number_of_blocks_is_refused_in_one_line(capacity: object) -> None:
-    trace = trace_of([(1, 2)])
     with pytest.raises(ConfigError, match=r"^capacity must be .* at least 1, got .*$"):
-        miss_ratio_curve(trace, 1, [4, capacity])  # type: ignore[list-item]
+        table_of([(1, 2)], [4, capacity])  # type: ignore[list-item]
 
 
 def test_a_capacity_beyond_any_integer_type_is_all_blocks() -> None:
@@ -241,7 +251,7 @@ def test_the_table_goes_from_the_longest_path_to_all_blocks() -> None:
     rng = np.random.default_rng(1)
     paths = [tuple(rng.integers(0, 3, rng.integers(1, 9)).tolist()) for _ in range(400)]
     tree = tree_of(paths)
-    curve = json.loads(json.dumps(miss_ratio_curve(trace_of(paths), 1)))
+    curve = json.loads(json.dumps(table_of(paths)))
     points = [capacity for capacity, _ in curve["lru"]]
     assert points == [capacity for capacity, _ in curve["optimum"]] == curve_points(tree).tolist()
     assert points[0] == max(map(len, paths))
@@ -252,5 +262,5 @@ def test_the_table_goes_from_the_longest_path_to_all_blocks() -> None:
 
 
 def test_the_table_has_the_capacities_asked_for_in_their_order() -> None:
-    curve = miss_ratio_curve(trace_of([(1, 2), (3,), (1, 2)]), 1, [3, 2])
+    curve = table_of([(1, 2), (3,), (1, 2)], [3, 2])
     assert curve == {"lru": [(3, 0.4), (2, 0.2)], "optimum": [(3, 0.4), (2, 0.2)]}

@@ -10,6 +10,7 @@ import pytest
 from kvsim.studies.curves import hit_ratio, lru_curve, lru_replay
 from kvsim.studies.mrc import miss_ratio_curve
 from kvsim.studies.optimum import optimum_replay
+from kvsim.traces.compiled import CompiledTrace
 from kvsim.traces.formats import read_trace
 from kvsim.traces.prefix_tree import PrefixTree, compile_tree
 from kvsim.traces.schema import Trace
@@ -48,7 +49,9 @@ def test_lru_and_optimum_of_the_conversation_trace_to_the_last_printed_digit(
     conversation: Trace,
 ) -> None:
     capacities = [256, 1024, 4096, 16384, 65536, 182790]
-    curve = miss_ratio_curve(conversation, 512, capacities)
+    tree = compile_tree(conversation, 512, partial_blocks=True)
+    compiled = CompiledTrace(trace=conversation, tree=tree, digest="test")
+    curve = miss_ratio_curve(compiled, capacities)
     printed = {policy: [f"{ratio:.4f}"[1:] for _, ratio in curve[policy]] for policy in curve}
     assert printed == {
         "lru": [".0419", ".0448", ".0879", ".2656", ".3594", ".3664"],
