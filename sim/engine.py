@@ -31,12 +31,13 @@ from .instance import (
     enqueue,
     next_event_s,
 )
-from .router import choose
+from .router import ROUND_ROBIN, choose
 from .setup import Prepared
 from .state import (
     FINISHED,
     MARK_ALLOWANCE,
     MARK_AWAITED,
+    MARK_ROUTED,
     PENDING,
     REJECTED,
     instances,
@@ -260,7 +261,11 @@ def _run(
         while r < end and requests(c)[r].status != PENDING:
             r += 1
         now_s = requests(c)[r].arrival_s if r < end else until_s
-        for i in range(c.n_instances):
+        first, last = 0, c.n_instances
+        if router == ROUND_ROBIN and r < end:  # whose turn it is does not depend on the others
+            first = marks(c)[MARK_ROUTED] % c.n_instances
+            last = first + 1
+        for i in range(first, last):
             status = advance(c, i, now_s)
             if status != OK:
                 return int(status), r
