@@ -171,7 +171,8 @@ def _read(file: Path, digest: str) -> CompiledTrace | None:
     import pyarrow.parquet as pq
 
     try:
-        table = pq.read_table(file)
+        # not read_table: it loads pyarrow.dataset, and with it pandas where that is installed
+        table = pq.ParquetFile(file).read()
         metadata = {k.decode(): v.decode() for k, v in (table.schema.metadata or {}).items()}
         if metadata.get("digest") != digest:
             return None
