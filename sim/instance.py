@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ..calibration.latency import step_seconds
 from ..policies.inner import inner
-from .kvcache import lookup, publish, release, take, touch
+from .kvcache import index_private, lookup, publish, release, take, touch
 from .state import (
     FINISHED,
     MARK_ALLOWANCE,
@@ -369,6 +369,8 @@ def _preempt(c: State, i: int, r: int, now_s: float) -> None:
     """Release everything a running request holds and put it at the front of the queue."""
     instance = instances(c)[i]
     request = requests(c)[r]
+    for k in range(request.n_shared, request.n_published):
+        index_private(c, i, tables(c)[i, request.table, k])
     _leave(c, i, r, now_s)
     request.computed = 0
     request.status = WAITING

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from .kvcache import UNINDEXED
 from .setup import Prepared
 from .state import FINISHED, REJECTED
 
@@ -57,7 +58,7 @@ def check_cluster(prepared: Prepared) -> None:
     )
     row_of = c.row_of
     for i in range(len(pools)):
-        numbers = np.flatnonzero(is_keyed[i])
+        numbers = np.flatnonzero(is_keyed[i] & (blocks["newer"][i] != UNINDEXED))
         keys = blocks["key"][i][numbers]
         rows = row_of[keys]
         _law(5, bool((rows >= 0).all()), "a cached block is not in the index")

@@ -44,6 +44,9 @@ from .state import (
     unkeyed,
 )
 
+UNINDEXED = -2
+"""In place of the next newer copy: a block that nobody can look up, so the index lacks it."""
+
 
 @inner
 def lookup(c: State, instance: int, keys: NDArray[np.int32], limit: int) -> int:
@@ -112,6 +115,42 @@ def take(c: State, instance: int, now_s: float) -> int:
 
 
 @inner
+def _row_for(c: State, key: int) -> int:
+    """Return the row of the index that holds a key, taking a free one if it is new."""
+    row = row_of(c)[key]
+    if row < 0:
+        height = free_rows(c)[-1] - 1
+        row = free_rows(c)[height]
+        free_rows(c)[-1] = height
+        row_of(c)[key] = row
+    return int(row)
+
+
+@inner
+def index_private(c: State, instance: int, b: int) -> None:
+    """Let look-ups find a private block: its request is about to be preempted."""
+    if blocks(c)[b].newer != UNINDEXED:
+        return
+    blocks(c)[b].newer = -1
+    row = _row_for(c, blocks(c)[b].key)
+    oldest = copies(c)[row, instance]
+    if oldest < 0:
+        copies(c)[row, instance] = b
+        n_holders(c)[row] += 1
+    else:
+        _append_copy(c, oldest, b)
+
+
+@inner
+def _append_copy(c: State, oldest: int, b: int) -> None:
+    """Put a copy of a key behind the older ones."""
+    last = oldest
+    while blocks(c)[last].newer >= 0:
+        last = blocks(c)[last].newer
+    blocks(c)[last].newer = b
+
+
+@inner
 def publish(
     c: State,
     instance: int,
@@ -123,12 +162,12 @@ def publish(
     now_s: float,
 ) -> None:
     """Give a block in use its key: from now on lookups find it, behind older copies."""
-    row = row_of(c)[key]
-    if row < 0:
-        height = free_rows(c)[-1] - 1
-        row = free_rows(c)[height]
-        free_rows(c)[-1] = height
-        row_of(c)[key] = row
+    if c.is_listed and key >= c.n_shared_keys:
+        # private: only its own request can look it up, and only after a preemption
+        blocks(c)[b].key = key
+        blocks(c)[b].newer = UNINDEXED
+        return
+    row = _row_for(c, key)
     blocks(c)[b].key = key
     blocks(c)[b].newer = -1
     oldest = copies(c)[row, instance]
@@ -154,10 +193,7 @@ def publish(
         n_holders(c)[row] += 1
         return
     is_second = blocks(c)[oldest].newer < 0
-    last = oldest
-    while blocks(c)[last].newer >= 0:
-        last = blocks(c)[last].newer
-    blocks(c)[last].newer = b
+    _append_copy(c, oldest, b)
     if c.is_listed == 0 and is_second:
         # with a second copy the first may go although its children are cached
         is_idle = blocks(c)[oldest].ref == 0
@@ -225,6 +261,11 @@ def _unlink(c: State, instance: int, b: int) -> None:
 @inner
 def _forget(c: State, instance: int, b: int) -> None:
     """Drop the key of a block: one eviction. Other copies of the key stay."""
+    if blocks(c)[b].newer == UNINDEXED:
+        blocks(c)[b].key = -1
+        blocks(c)[b].newer = -1
+        pools(c)[instance].evictions += 1
+        return
     key = blocks(c)[b].key
     row = row_of(c)[key]
     newer = blocks(c)[b].newer

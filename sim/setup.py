@@ -194,6 +194,7 @@ def prepare(
         "n_queues": binding.n_queues,
         "n_heap_entries": len(heaps),
         "n_keys": n_keys,
+        "n_shared_keys": tree.n_keys,
         "n_rows": n_rows,
         "n_requests": n,
         "n_segments": len(tree.parent),

@@ -139,6 +139,7 @@ SIZES = (
     "n_queues",
     "n_heap_entries",
     "n_keys",
+    "n_shared_keys",
     "n_rows",
     "n_requests",
     "n_segments",
