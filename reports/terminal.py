@@ -67,20 +67,39 @@ def show_curve(curve: Mapping[str, Any], console: Console) -> None:
     capacities = sorted({blocks for rows in points.values() for blocks in rows})
     shown = _thinned(capacities)
     mine = _nearest(shown, number(curve, "capacity_blocks"))
-    table = number_table("blocks", *names)
-    table.add_column(Text("hit ratio"), no_wrap=True)
-    for blocks in shown:
-        ratios = [points[name].get(blocks) for name in names]
-        others = [r for n, r in zip(names, ratios, strict=True) if r is not None and n != "optimum"]
-        bar = share_bar(others[0] if others else 0.0, points.get("optimum", {}).get(blocks))
-        bar += " < this run" if blocks == mine else ""
-        table.add_row(units.count(blocks), *map(units.percent, ratios), Text(bar))
-    console.print(table)
+    for at, group in enumerate(_side_by_side(names, console.width)):
+        table = number_table("blocks", *group)
+        if at == 0:
+            table.add_column(Text("hit ratio"), no_wrap=True)
+        else:
+            console.print()
+        for blocks in shown:
+            cells = [units.percent(points[name].get(blocks)) for name in group]
+            if at == 0:
+                best = points.get("optimum", {}).get(blocks)
+                cells.append(share_bar(points[names[0]].get(blocks) or 0.0, best))
+                cells[-1] += " < this run" if blocks == mine else ""
+            table.add_row(units.count(blocks), *map(Text, cells))
+        console.print(table)
     note = f"█ {names[0]}  ░ up to the optimum" if "optimum" in names[1:] else ""
     if len(shown) < len(capacities):
         note += f"{'; ' if note else ''}{len(shown)} of {len(capacities)} capacities"
     if note:
         console.print(line(note, "dim"))
+
+
+def _side_by_side(names: list[str], width: int) -> list[list[str]]:
+    """Split columns into tables that fit: the first has room for a bar, all for the capacity."""
+    groups: list[list[str]] = [[]]
+    room = width - 48
+    for name in names:
+        needed = max(len(name), 8) + 2
+        if groups[-1] and needed > room:
+            groups.append([])
+            room = width - 14
+        groups[-1].append(name)
+        room -= needed
+    return groups
 
 
 def show_policies(policies: Sequence[tuple[str, str, str]], console: Console) -> None:

@@ -39,8 +39,15 @@ def compare(
         yield from map(_run_one, tasks)
         return
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(tasks)), mp_context=context) as pool:
+    pool = ProcessPoolExecutor(min(workers, len(tasks)), mp_context=context)
+    try:
         yield from pool.map(_run_one, tasks)
+    except BaseException:  # an interrupt above all: do not wait for replays nobody wants
+        for process in list((pool._processes or {}).values()):
+            process.terminate()
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+    pool.shutdown()
 
 
 def _run_one(task: tuple[TraceChoice, RunConfig, bool]) -> RunResult:
