@@ -62,7 +62,8 @@ ITEM = np.dtype(
 """History of an item, and its place in its heap."""
 
 ENTRY = np.dtype([("rank", "f8"), ("last", "i8"), ("x", "i4"), ("depth", "i4")], align=True)
-"""An entry of a heap: the item, and what it is compared by. Entry 0 holds the heap's size in x."""
+"""An entry of a heap: the item, and what it is compared by. Entry 0 holds the heap's size in x, and
+the value of a queue's head, last used at `last`, in rank."""
 
 ORDER = np.dtype(
     [
@@ -80,6 +81,7 @@ ORDER = np.dtype(
         ("error", "i8"),
         ("culprit", "i8"),
         ("clock", "f8"),
+        ("valued_s", "f8"),
     ],
     align=True,
 )
@@ -319,14 +321,21 @@ def victim(
     elif order.mode == QUEUED:
         best_value = 0.0
         for q in range(order.n_queues):
-            x = heap_first(heaps, (order.first_heap + q) * order.span)
+            base = (order.first_heap + q) * order.span
+            x = heap_first(heaps, base)
+            known = heaps[base]
             if x < 0:
+                known.last = -1
                 continue
-            value = _call_value(
-                order.value,
-                (q,),
-                (now_s - items[x].last_s, params[q, 0], params[q, 1], params[q, 2]),
-            )
+            # the same last use at the same time has the same value as in the call before
+            if known.last != items[x].last or order.valued_s != now_s:
+                known.last = items[x].last
+                known.rank = _call_value(
+                    order.value,
+                    (q,),
+                    (now_s - items[x].last_s, params[q, 0], params[q, 1], params[q, 2]),
+                )
+            value = known.rank
             if value != value:
                 order.error = NOT_A_NUMBER
                 order.culprit = x
@@ -341,6 +350,7 @@ def victim(
                     is_lower = items[x].last < items[best].last
             if is_lower:
                 best, best_value = x, value
+        order.valued_s = now_s
     else:
         answer = _call_event(order.event, (EVENT_VICTIM, order.state, -1), _features(items, lo))
         if answer != answer:
@@ -363,7 +373,9 @@ def make_orders(
     span = n_items + 2 if binding.mode in (SCORED, QUEUED) else 1
     heaps = np.empty(n_caches * binding.n_queues * span, ENTRY)
     heaps["x"][::span] = 0
+    heaps["last"][::span] = -1
     orders = np.zeros(n_caches, ORDER)
+    orders["valued_s"] = np.nan
     orders["mode"] = binding.mode
     orders["n_queues"] = binding.n_queues
     orders["first_heap"] = np.arange(n_caches) * binding.n_queues

@@ -40,10 +40,12 @@ from .state import (
     MARK_ROUTED,
     PENDING,
     REJECTED,
+    State,
     instances,
     marks,
     params,
     requests,
+    sizes,
 )
 
 STEPS_A_CALL = 1 << 18
@@ -136,7 +138,7 @@ class World:
         status = PAUSED
         while status != OK:
             status, start = _run(
-                self._cluster.record,
+                self._cluster.address,
                 self._prepared.fit,
                 self._router,
                 self._keys,
@@ -203,7 +205,7 @@ class World:
         requests = self._cluster.requests
         while True:
             horizon_s = self._env.peek()
-            status, now_s = _advance_to_finish(self._cluster.record, horizon_s)
+            status, now_s = _advance_to_finish(self._cluster.address, horizon_s)
             if status == AWAITED:
                 yield self._env.at(now_s, simpy.events.URGENT, 0)
                 done = awaited[requests["status"][awaited] == FINISHED]
@@ -243,7 +245,7 @@ def think_times_s(prepared: Prepared) -> NDArray[np.float64]:
 
 @njit(cache=True)
 def _run(
-    ref: NDArray[Any],
+    c: State,
     fit: ReuseFit,
     router: int,
     keys: NDArray[np.int32],
@@ -255,15 +257,14 @@ def _run(
 
     Returns (status, first request that has not arrived).
     """
-    c = ref[0]
     r = start
     while True:
         while r < end and requests(c)[r].status != PENDING:
             r += 1
         now_s = requests(c)[r].arrival_s if r < end else until_s
-        first, last = 0, c.n_instances
+        first, last = 0, sizes(c).n_instances
         if router == ROUND_ROBIN and r < end:  # whose turn it is does not depend on the others
-            first = marks(c)[MARK_ROUTED] % c.n_instances
+            first = marks(c)[MARK_ROUTED] % sizes(c).n_instances
             last = first + 1
         for i in range(first, last):
             status = advance(c, i, now_s)
@@ -279,14 +280,13 @@ def _run(
 
 
 @njit(cache=True)
-def _advance_to_finish(ref: NDArray[Any], until_s: float) -> tuple[int, float]:
+def _advance_to_finish(c: State, until_s: float) -> tuple[int, float]:
     """Move all instances in step with each other until an awaited request finishes."""
-    c = ref[0]
     marks(c)[MARK_AWAITED] = 0
     while True:
         first_s = np.inf
         first = -1
-        for i in range(c.n_instances):
+        for i in range(sizes(c).n_instances):
             at_s = next_event_s(c, i)
             is_ending = instances(c)[i].is_stepping
             if at_s < first_s or (

@@ -50,6 +50,7 @@ from .state import (
     segment_first_key,
     segment_of,
     segment_parent,
+    sizes,
     table_keys,
     tables,
     use_offsets,
@@ -87,7 +88,7 @@ def write_keys(c: State, r: int, keys: NDArray[np.int32]) -> None:
             keys[k] = key + k
         upto = first
         segment = segment_parent(c)[segment]
-    n_full = (request.input_tokens + request.output_tokens - 1) // c.block_size
+    n_full = (request.input_tokens + request.output_tokens - 1) // sizes(c).block_size
     for k in range(request.n_shared, n_full):
         keys[k] = request.private_key + k - request.n_shared
 
@@ -119,7 +120,7 @@ def advance(c: State, i: int, until_s: float) -> int:
             if instance.now_s > until_s:
                 return OK
             _commit(c, i)
-            if instance.is_quiet and c.n_log == 0:
+            if instance.is_quiet and sizes(c).n_log == 0:
                 _coast(c, i, until_s)
         if instance.n_running + instance.n_waiting == 0 or instance.now_s >= until_s:
             return OK
@@ -133,7 +134,7 @@ def begin_step(c: State, i: int) -> int:
     """Start a step of an instance that has work, unless something stands against it."""
     if marks(c)[MARK_ALLOWANCE] <= 0:
         return PAUSED
-    if c.n_log and not _has_log_room(c):
+    if sizes(c).n_log and not _has_log_room(c):
         return FULL_LOG
     marks(c)[MARK_ALLOWANCE] -= 1
     _schedule(c, i)
@@ -155,11 +156,11 @@ def next_event_s(c: State, i: int) -> float:
 def _schedule(c: State, i: int) -> None:
     """Start a step: choose its entries, allocate and publish, and set the clock to its end."""
     instance = instances(c)[i]
-    block_size = c.block_size
+    block_size = sizes(c).block_size
     pool = pools(c)[i]
     now_s = instance.now_s
-    budget = c.max_num_batched_tokens
-    threshold = c.long_prefill_token_threshold
+    budget = sizes(c).max_num_batched_tokens
+    threshold = sizes(c).long_prefill_token_threshold
     if instance.n_running + instance.n_waiting <= 1:
         threshold = 0
     instance.n_entries = 0
@@ -175,7 +176,7 @@ def _schedule(c: State, i: int) -> None:
     # running requests, in order of admission
     at = 0
     while at < instance.n_running and budget > 0:
-        r = int(running(c)[i, at])  # int64, as elsewhere: one specialisation of each function
+        r = np.int64(running(c)[i, at])  # int64, as elsewhere: one specialisation of each function
         request = requests(c)[r]
         n = request.known - request.computed
         if threshold > 0 and n > threshold:
@@ -185,7 +186,7 @@ def _schedule(c: State, i: int) -> None:
         n_new = block_count(upto, block_size) - request.n_held
         is_victim = False
         while n_new > pool.n_free:
-            last = int(running(c)[i, instance.n_running - 1])
+            last = np.int64(running(c)[i, instance.n_running - 1])
             instance.n_running -= 1
             _preempt(c, i, last, now_s)
             if last == r:
@@ -213,7 +214,7 @@ def _schedule(c: State, i: int) -> None:
         instance.n_preempted == 0
         and budget > 0
         and instance.n_waiting > 0
-        and instance.n_running < c.max_num_seqs
+        and instance.n_running < sizes(c).max_num_seqs
     ):
         r = instance.waiting_head
         request = requests(c)[r]
@@ -224,7 +225,7 @@ def _schedule(c: State, i: int) -> None:
             instance.head_request = r
         hits = 0
         limit = 0
-        if c.prefix_caching:
+        if sizes(c).prefix_caching:
             limit = (request.known - 1) // block_size
             hits = lookup(c, i, keys, limit)
         cached = hits * block_size
@@ -237,8 +238,8 @@ def _schedule(c: State, i: int) -> None:
             b = copies(c)[row_of(c)[keys[k]], i]
             if blocks(c)[b].ref == 0:
                 idle += 1
-        spare = c.watermark_blocks if instance.n_running > 0 else 0
-        needed_for = request.known if c.reserve_full_isl else cached + n
+        spare = sizes(c).watermark_blocks if instance.n_running > 0 else 0
+        needed_for = request.known if sizes(c).reserve_full_isl else cached + n
         if block_count(needed_for, block_size) - hits + idle + spare > pool.n_free:
             break
         _admit(c, i, r, hits, limit, now_s)
@@ -264,7 +265,7 @@ def _schedule(c: State, i: int) -> None:
     instance.free_blocks = pool.n_free
     _sample(c, i)
     dt_s = step_seconds(
-        c.latency_kind,
+        sizes(c).latency_kind,
         latency(c),
         float(prefill),
         float(prefill_seqs),
@@ -293,26 +294,26 @@ def _enter(c: State, i: int, r: int, n: int, computed: int) -> None:
 def _grow(c: State, i: int, r: int, upto: int, now_s: float) -> None:
     """Allocate blocks for the first `upto` tokens of `r` and publish those that become full."""
     request = requests(c)[r]
-    block_size = c.block_size
+    block_size = sizes(c).block_size
     table = tables(c)[i, request.table]
     for k in range(request.n_held, block_count(upto, block_size)):
         table[k] = take(c, i, now_s)
         request.n_held = k + 1
-    if c.prefix_caching:
+    if sizes(c).prefix_caching:
         keys = table_keys(c)[i, request.table]
         n_full = min(upto, request.known) // block_size
         for k in range(request.n_published, n_full):
             above = keys[k - 1] if k > 0 else -1
             publish(c, i, table[k], keys[k], above, k, request.category, now_s)
             request.n_published = k + 1
-            if c.n_uses > 0:
+            if sizes(c).n_uses > 0:
                 items(c)[table[k]].next_use = _next_use(c, i, keys[k])
 
 
 @inner
 def _next_use(c: State, i: int, key: int) -> float:
     """Row of the first request not yet admitted here that touches the key; infinity if none."""
-    if key >= c.n_segment_keys:
+    if key >= sizes(c).n_segment_keys:
         return np.inf
     segment = segment_of(c)[key]
     after = instances(c)[i].n_admitted
@@ -332,7 +333,7 @@ def _admit(c: State, i: int, r: int, hits: int, limit: int, now_s: float) -> Non
     """Move the head of the queue to the running requests, holding its hit blocks."""
     instance = instances(c)[i]
     request = requests(c)[r]
-    block_size = c.block_size
+    block_size = sizes(c).block_size
     instance.n_admitted = max(instance.n_admitted, r + 1)
     table = instance.head_table
     request.table = table
@@ -345,7 +346,7 @@ def _admit(c: State, i: int, r: int, hits: int, limit: int, now_s: float) -> Non
         key = table_keys(c)[i, table, k]
         b = touch(c, i, key, request.category, now_s)
         tables(c)[i, table, k] = b
-        if c.n_uses > 0:
+        if sizes(c).n_uses > 0:
             items(c)[b].next_use = _next_use(c, i, key)
     request.n_held = hits
     request.n_published = hits
@@ -415,13 +416,13 @@ def _commit(c: State, i: int) -> None:
         if sampled == 1:
             request.first_token_s = now_s
         if sampled == request.output_tokens:
-            r = int(entries(c)[i, at, 0])
+            r = np.int64(entries(c)[i, at, 0])
             request.finish_s = now_s
             request.status = FINISHED
             _leave(c, i, r, now_s)
             n_finished += 1
             marks(c)[MARK_AWAITED] += request.is_awaited
-    if c.n_log:
+    if sizes(c).n_log:
         _log_step(c, i, n_finished)
     if n_finished:
         kept = 0
@@ -459,9 +460,9 @@ def _coast(c: State, i: int, until_s: float) -> None:
             request = requests(c)[running(c)[i, at]]
             computed = request.computed
             context += computed
-            to_block = min(to_block, request.n_held * c.block_size - computed)
-            if c.prefix_caching:
-                full = (request.n_published + 1) * c.block_size
+            to_block = min(to_block, request.n_held * sizes(c).block_size - computed)
+            if sizes(c).prefix_caching:
+                full = (request.n_published + 1) * sizes(c).block_size
                 to_block = min(to_block, full - 1 - computed)
             sampled = request.known - request.input_tokens
             to_finish = min(to_finish, request.output_tokens - sampled - 1)
@@ -473,7 +474,7 @@ def _coast(c: State, i: int, until_s: float) -> None:
         is_over = False
         while True:
             dt_s = step_seconds(
-                c.latency_kind,
+                sizes(c).latency_kind,
                 latency(c),
                 0.0,
                 0.0,
@@ -498,18 +499,18 @@ def _coast(c: State, i: int, until_s: float) -> None:
             for at in range(n):
                 request = requests(c)[running(c)[i, at]]
                 upto = request.computed + steps + 1
-                n_new += block_count(upto, c.block_size) - request.n_held
+                n_new += block_count(upto, sizes(c).block_size) - request.n_held
             grows = n_new <= pools(c)[i].n_free
         for at in range(n):
-            r = int(running(c)[i, at])
+            r = np.int64(running(c)[i, at])
             request = requests(c)[r]
             request.computed += steps
             request.known += steps
             if grows:
                 upto = request.computed + 1
                 if (
-                    block_count(upto, c.block_size) > request.n_held
-                    or upto // c.block_size > request.n_published
+                    block_count(upto, sizes(c).block_size) > request.n_held
+                    or upto // sizes(c).block_size > request.n_published
                 ):
                     _grow(c, i, r, upto, now_s)
                 request.computed = upto
@@ -540,11 +541,11 @@ def _coast(c: State, i: int, until_s: float) -> None:
 
 @inner
 def _has_log_room(c: State) -> bool:
-    most = 6 + 5 * c.max_num_seqs
-    n_open = c.n_instances
+    most = 6 + 5 * sizes(c).max_num_seqs
+    n_open = sizes(c).n_instances
     return bool(
-        marks(c)[MARK_LOG] + n_open * most <= c.n_log
-        and marks(c)[MARK_LOG_STEPS] + n_open <= c.n_log // 8
+        marks(c)[MARK_LOG] + n_open * most <= sizes(c).n_log
+        and marks(c)[MARK_LOG_STEPS] + n_open <= sizes(c).n_log // 8
     )
 
 
@@ -585,7 +586,7 @@ def _sample(c: State, i: int) -> None:
     at = int(instance.now_s / sample_every_s(c)[0])
     if at <= instance.last_sample:
         return
-    while at >= c.n_samples:
+    while at >= sizes(c).n_samples:
         _halve_samples(c)
         at = int(instance.now_s / sample_every_s(c)[0])
     if at <= instance.last_sample:
@@ -597,7 +598,7 @@ def _sample(c: State, i: int) -> None:
     row[1] = instance.n_waiting
     row[2] = pool.n_free
     row[3] = pool.n_free - pool.n_unkeyed
-    row[4] = c.n_blocks - 1 - pool.n_free
+    row[4] = sizes(c).n_blocks - 1 - pool.n_free
     row[5] = instance.lookup_tokens
     row[6] = instance.hit_tokens
     row[7] = pool.evictions
@@ -610,8 +611,8 @@ def _sample(c: State, i: int) -> None:
 @inner
 def _halve_samples(c: State) -> None:
     """Keep the first sample of every two intervals, and make room for as many again."""
-    n = c.n_samples
-    for i in range(c.n_instances):
+    n = sizes(c).n_samples
+    for i in range(sizes(c).n_instances):
         for at in range(n):
             kept = samples(c)[at // 2, i]
             if at % 2 == 0 or kept[0] != kept[0]:

@@ -41,6 +41,7 @@ from .state import (
     parent_key,
     pools,
     row_of,
+    sizes,
     unkeyed,
 )
 
@@ -68,12 +69,12 @@ def touch(c: State, instance: int, key: int, category: int, now_s: float) -> int
     order = orders(c)[instance]
     if block.ref == 0:
         pools(c)[instance].n_free -= 1
-        if c.is_listed:
+        if sizes(c).is_listed:
             _unlink(c, instance, b)
         elif items(c)[b].is_candidate:
             remove(order, items(c), heaps(c), b)
     block.ref += 1
-    if c.is_listed == 0:
+    if sizes(c).is_listed == 0:
         item = items(c)[b]
         item.hits += 1
         item.last_s = now_s
@@ -93,12 +94,12 @@ def take(c: State, instance: int, now_s: float) -> int:
     if pool.n_unkeyed > 0:
         pool.n_unkeyed -= 1
         b = unkeyed(c)[instance, pool.n_unkeyed]
-    elif c.is_listed:
+    elif sizes(c).is_listed:
         b = pool.lru_head
         _unlink(c, instance, b)
         _forget(c, instance, b)
     else:
-        n_blocks = c.n_blocks
+        n_blocks = sizes(c).n_blocks
         lo = instance * n_blocks
         order = orders(c)[instance]
         b = victim(order, items(c), heaps(c), params(c), lo, lo + n_blocks, now_s)
@@ -162,7 +163,7 @@ def publish(
     now_s: float,
 ) -> None:
     """Give a block in use its key: from now on lookups find it, behind older copies."""
-    if c.is_listed and key >= c.n_shared_keys:
+    if sizes(c).is_listed and key >= sizes(c).n_shared_keys:
         # private: only its own request can look it up, and only after a preemption
         blocks(c)[b].key = key
         blocks(c)[b].newer = UNINDEXED
@@ -172,7 +173,7 @@ def publish(
     blocks(c)[b].newer = -1
     oldest = copies(c)[row, instance]
     order = orders(c)[instance]
-    if c.is_listed == 0:
+    if sizes(c).is_listed == 0:
         item = items(c)[b]
         item.key = key
         item.depth = depth
@@ -194,7 +195,7 @@ def publish(
         return
     is_second = blocks(c)[oldest].newer < 0
     _append_copy(c, oldest, b)
-    if c.is_listed == 0 and is_second:
+    if sizes(c).is_listed == 0 and is_second:
         # with a second copy the first may go although its children are cached
         is_idle = blocks(c)[oldest].ref == 0
         if is_idle and items(c)[oldest].is_candidate == 0:
@@ -220,7 +221,7 @@ def release(
         if block.ref > 0:
             continue
         pool.n_free += 1
-        if c.is_listed:
+        if sizes(c).is_listed:
             tail = pool.lru_tail
             block.before = tail
             block.after = -1
@@ -281,7 +282,7 @@ def _forget(c: State, instance: int, b: int) -> None:
     blocks(c)[b].newer = -1
     pools(c)[instance].evictions += 1
     oldest = copies(c)[row, instance]
-    is_ordered = c.is_listed == 0
+    is_ordered = sizes(c).is_listed == 0
     if oldest < 0:
         n_holders(c)[row] -= 1
         if n_holders(c)[row] == 0:

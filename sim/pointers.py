@@ -1,7 +1,8 @@
 """Arrays behind one record of addresses: how compiled code gets a large state as one pointer.
 
 Compiled functions that take many arrays spend more on passing and reference-counting them than
-on their work. They take a record instead, and reach an array by a function of its name.
+on their work. They take the address of a record instead, a plain number, and reach an array by a
+function of its name; a typed record would stand, field by field, in the name of every function.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ class Pointers:
             if not array.flags.c_contiguous:
                 raise TypeError(f"{name}: must be contiguous")
             self.record[name] = array.ctypes.data
+        self.address = int(self.record.ctypes.data)
 
     def __getattr__(self, name: str) -> NDArray[Any]:
         try:

@@ -76,61 +76,67 @@ ARRAYS = (
     "uses",
 )
 CACHE = np.dtype([(name, "i8") for name in (*SIZES, *ARRAYS)])
-Cache = Any  # a record of dtype CACHE
+Cache = int  # the address of a record of dtype CACHE
+
+
+@inner
+def _sizes(c: Cache) -> Any:
+    """The record itself: sizes, by the names of SIZES."""
+    return carray(pointer(c), (1,), CACHE)[0]
 
 
 @inner
 def _segments(c: Cache) -> NDArray[Any]:
     """(n_segments,) of SEGMENT."""
-    return carray(pointer(c.segments), (c.n_segments,), SEGMENT)
+    return carray(pointer(_sizes(c).segments), (_sizes(c).n_segments,), SEGMENT)
 
 
 @inner
 def _pieces(c: Cache) -> NDArray[Any]:
     """(n_pieces,) of PIECE."""
-    return carray(pointer(c.pieces), (c.n_pieces,), PIECE)
+    return carray(pointer(_sizes(c).pieces), (_sizes(c).n_pieces,), PIECE)
 
 
 @inner
 def _items(c: Cache) -> NDArray[Any]:
     """(n_pieces,) of ITEM: the pieces as the policy sees them."""
-    return carray(pointer(c.items), (c.n_pieces,), ITEM)
+    return carray(pointer(_sizes(c).items), (_sizes(c).n_pieces,), ITEM)
 
 
 @inner
 def _free_pieces(c: Cache) -> NDArray[np.int32]:
     """A stack of pieces once used; its height and the pieces never used are the last elements."""
-    return carray(pointer(c.free_pieces), (c.n_pieces + 2,), np.int32)
+    return carray(pointer(_sizes(c).free_pieces), (_sizes(c).n_pieces + 2,), np.int32)
 
 
 @inner
 def _order(c: Cache) -> Any:
     """The order of the pieces, a record of ORDER."""
-    return carray(pointer(c.orders), (1,), ORDER)[0]
+    return carray(pointer(_sizes(c).orders), (1,), ORDER)[0]
 
 
 @inner
 def _heaps(c: Cache) -> NDArray[Any]:
     """(n_heap_entries,) of ENTRY."""
-    return carray(pointer(c.heaps), (c.n_heap_entries,), ENTRY)
+    return carray(pointer(_sizes(c).heaps), (_sizes(c).n_heap_entries,), ENTRY)
 
 
 @inner
 def _params(c: Cache) -> NDArray[np.float64]:
     """(n_queues, 3): parameters of category queues."""
-    return carray(pointer(c.params), (c.n_queues, 3), np.float64)
+    return carray(pointer(_sizes(c).params), (_sizes(c).n_queues, 3), np.float64)
 
 
 @inner
 def _use_offsets(c: Cache) -> NDArray[np.int64]:
     """(n_segments + 1,): where the uses of each segment start."""
-    return carray(pointer(c.use_offsets), (c.n_segments + 1,), np.int64)
+    return carray(pointer(_sizes(c).use_offsets), (_sizes(c).n_segments + 1,), np.int64)
 
 
 @inner
 def _uses(c: Cache) -> NDArray[np.int32]:
     """(n_uses,): requests that use each segment, in order; empty unless the policy is offline."""
-    return carray(pointer(c.uses), (c.n_uses,), np.int32)
+    return carray(pointer(_sizes(c).uses), (_sizes(c).n_uses,), np.int32)
 
 
 def replay(
@@ -204,7 +210,7 @@ def replay(
         "uses": uses,
     }
     cache = Pointers(CACHE, sizes, arrays)
-    hits = _replay(cache.record, fit, tree.end, path_blocks, arrival_s, category.astype(np.int32))
+    hits = _replay(cache.address, fit, tree.end, path_blocks, arrival_s, category.astype(np.int32))
     if orders["error"][0]:
         raise binding.failure(name or type(policy).__name__, orders)
     return hits
@@ -212,14 +218,13 @@ def replay(
 
 @njit(cache=True)
 def _replay(
-    ref: NDArray[Any],
+    c: Cache,
     fit: ReuseFit,
     end: NDArray[np.int32],
     path_blocks: NDArray[np.int64],
     arrival_s: NDArray[np.float64],
     category: NDArray[np.int32],
 ) -> NDArray[np.int32]:
-    c = ref[0]
     hits = np.zeros(len(end), np.int32)
     order = _order(c)
     has_fit = len(fit.segments) > 0
@@ -228,15 +233,15 @@ def _replay(
         now_s = arrival_s[t]
         if has_fit:
             observe(fit, end[t], category[t], now_s, _params(c))
-        if end[t] < 0 or path_blocks[t] > c.capacity:
+        if end[t] < 0 or path_blocks[t] > _sizes(c).capacity:
             continue
         clock = order.clock
         held = _touch(c, end[t], t, now_s, category[t])
         if held >= 0:
             hits[t] = _segments(c)[held].depth + _segments(c)[held].n_cached
         n_new = path_blocks[t] - hits[t]
-        while n_cached + n_new > c.capacity:
-            n_cached -= _evict(c, n_cached + n_new - c.capacity, held, now_s)
+        while n_cached + n_new > _sizes(c).capacity:
+            n_cached -= _evict(c, n_cached + n_new - _sizes(c).capacity, held, now_s)
             if order.error:
                 return hits
         if n_new > 0:
@@ -342,7 +347,7 @@ def _describe(c: Cache, x: int) -> None:
     item.hits = segment.uses - piece.uses
     if _order(c).is_retagged:
         item.category = segment.category
-    if c.n_uses:
+    if _sizes(c).n_uses:
         lo, hi = _use_offsets(c)[s], _use_offsets(c)[s + 1]
         n_uses = hi
         while lo < hi:  # the first use after the last one
@@ -369,7 +374,7 @@ def _evict(c: Cache, at_most: int, held: int, now_s: float) -> int:
     The segment `held`, the deepest one of the running request, is no candidate.
     """
     order = _order(c)
-    x = victim(order, _items(c), _heaps(c), _params(c), 0, c.n_pieces, now_s)
+    x = victim(order, _items(c), _heaps(c), _params(c), 0, _sizes(c).n_pieces, now_s)
     if x < 0:
         return 0
     piece = _pieces(c)[x]

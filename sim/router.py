@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from .. import ConfigError
 from ..policies.inner import inner
 from .instance import write_keys
-from .state import MARK_ROUTED, State, copies, instances, marks, requests, row_of
+from .state import MARK_ROUTED, State, copies, instances, marks, requests, row_of, sizes
 
 ROUND_ROBIN = 0
 LEAST_LOADED = 1
@@ -45,7 +45,7 @@ def choose(c: State, r: int, router: int, keys: NDArray[np.int32]) -> int:
     leading blocks cached, then fewest requests. Then the lowest number. `keys` is scratch space
     for the longest request.
     """
-    n_instances = c.n_instances
+    n_instances = sizes(c).n_instances
     if router == ROUND_ROBIN or n_instances == 1:
         i = marks(c)[MARK_ROUTED] % n_instances
         marks(c)[MARK_ROUTED] += 1
@@ -56,8 +56,8 @@ def choose(c: State, r: int, router: int, keys: NDArray[np.int32]) -> int:
     if router == PREFIX_AWARE:
         write_keys(c, r, keys)
     limit = 0
-    if router == PREFIX_AWARE and c.prefix_caching:
-        limit = (requests(c)[r].input_tokens - 1) // c.block_size
+    if router == PREFIX_AWARE and sizes(c).prefix_caching:
+        limit = (requests(c)[r].input_tokens - 1) // sizes(c).block_size
     for i in range(n_instances):
         load = instances(c)[i].n_running + instances(c)[i].n_waiting
         hits = 0

@@ -1,8 +1,8 @@
 """The state of a whole cluster, as compiled code sees it: one record of sizes and addresses.
 
-Compiled functions take that record (one pointer) and reach an array by the function of its
-name: `blocks(c)[b].ref`. Python reaches the same arrays as attributes of `Cluster`. Passing
-the arrays themselves would cost more than the work of most functions.
+Compiled functions take the address of that record and reach an array by the function of its
+name: `blocks(c)[b].ref`, and a number by `sizes(c).block_size`. Python reaches the same arrays
+as attributes of `Cluster`.
 """
 
 from __future__ import annotations
@@ -200,7 +200,7 @@ ARRAYS: dict[str, Any] = {
 """Element type of each array; its meaning and shape stand at the function of its name."""
 
 STATE = np.dtype([(name, "i8") for name in (*SIZES, *ARRAYS)])
-State = Any  # a record of dtype STATE
+State = int  # the address of a record of dtype STATE
 
 
 class Cluster(Pointers):
@@ -213,85 +213,104 @@ class Cluster(Pointers):
         super().__init__(STATE, sizes, arrays)
 
 
+@inner
+def sizes(c: State) -> Any:
+    """The record itself: sizes and settings, by the names of SIZES."""
+    return carray(pointer(c), (1,), STATE)[0]
+
+
 # The pools: instance i owns blocks i * n_blocks .. (i + 1) * n_blocks - 1.
 
 
 @inner
 def blocks(c: State) -> NDArray[Any]:
     """(n_instances * n_blocks,) of BLOCK."""
-    return carray(pointer(c.blocks), (c.n_instances * c.n_blocks,), BLOCK)
+    s = sizes(c)
+    return carray(pointer(s.blocks), (s.n_instances * s.n_blocks,), BLOCK)
 
 
 @inner
 def items(c: State) -> NDArray[Any]:
     """The same blocks as a policy sees them, ITEM; (1,) where the lru list orders."""
-    return carray(pointer(c.items), (c.n_instances * c.n_blocks,), ITEM)
+    s = sizes(c)
+    return carray(pointer(s.items), (s.n_instances * s.n_blocks,), ITEM)
 
 
 @inner
 def parent_key(c: State) -> NDArray[np.int32]:
     """Key of the block before, by block; (1,) where the lru list orders."""
-    return carray(pointer(c.parent_key), (c.n_instances * c.n_blocks,), np.int32)
+    s = sizes(c)
+    return carray(pointer(s.parent_key), (s.n_instances * s.n_blocks,), np.int32)
 
 
 @inner
 def pools(c: State) -> NDArray[Any]:
     """(n_instances,) of POOL."""
-    return carray(pointer(c.pools), (c.n_instances,), POOL)
+    s = sizes(c)
+    return carray(pointer(s.pools), (s.n_instances,), POOL)
 
 
 @inner
 def orders(c: State) -> NDArray[Any]:
     """(n_instances,) of ORDER."""
-    return carray(pointer(c.orders), (c.n_instances,), ORDER)
+    s = sizes(c)
+    return carray(pointer(s.orders), (s.n_instances,), ORDER)
 
 
 @inner
 def heaps(c: State) -> NDArray[Any]:
     """(n_heap_entries,) of ENTRY: heaps of the policy."""
-    return carray(pointer(c.heaps), (c.n_heap_entries,), ENTRY)
+    s = sizes(c)
+    return carray(pointer(s.heaps), (s.n_heap_entries,), ENTRY)
 
 
 @inner
 def params(c: State) -> NDArray[np.float64]:
     """(n_queues, 3): parameters of category queues."""
-    return carray(pointer(c.params), (c.n_queues, 3), np.float64)
+    s = sizes(c)
+    return carray(pointer(s.params), (s.n_queues, 3), np.float64)
 
 
 @inner
 def row_of(c: State) -> NDArray[np.int32]:
     """(n_keys,): row of `copies`, -1 if no instance holds the key."""
-    return carray(pointer(c.row_of), (c.n_keys,), np.int32)
+    s = sizes(c)
+    return carray(pointer(s.row_of), (s.n_keys,), np.int32)
 
 
 @inner
 def copies(c: State) -> NDArray[np.int32]:
     """(n_rows, n_instances): oldest copy of a key, -1 if none."""
-    return carray(pointer(c.copies), (c.n_rows, c.n_instances), np.int32)
+    s = sizes(c)
+    return carray(pointer(s.copies), (s.n_rows, s.n_instances), np.int32)
 
 
 @inner
 def n_children(c: State) -> NDArray[np.int32]:
     """(n_rows, n_instances): cached keys one block deeper; (1, 1) where the lru list orders."""
-    return carray(pointer(c.n_children), (c.n_rows, c.n_instances), np.int32)
+    s = sizes(c)
+    return carray(pointer(s.n_children), (s.n_rows, s.n_instances), np.int32)
 
 
 @inner
 def n_holders(c: State) -> NDArray[np.int32]:
     """(n_rows,): instances that hold the key."""
-    return carray(pointer(c.n_holders), (c.n_rows,), np.int32)
+    s = sizes(c)
+    return carray(pointer(s.n_holders), (s.n_rows,), np.int32)
 
 
 @inner
 def free_rows(c: State) -> NDArray[np.int32]:
     """(n_rows + 1,): a stack of unused rows; its height is in the last element."""
-    return carray(pointer(c.free_rows), (c.n_rows + 1,), np.int32)
+    s = sizes(c)
+    return carray(pointer(s.free_rows), (s.n_rows + 1,), np.int32)
 
 
 @inner
 def unkeyed(c: State) -> NDArray[np.int32]:
     """(n_instances, n_blocks): stack of free blocks without a key."""
-    return carray(pointer(c.unkeyed), (c.n_instances, c.n_blocks), np.int32)
+    s = sizes(c)
+    return carray(pointer(s.unkeyed), (s.n_instances, s.n_blocks), np.int32)
 
 
 # The requests and their prefix tree (see kvsim.traces.prefix_tree).
@@ -300,49 +319,57 @@ def unkeyed(c: State) -> NDArray[np.int32]:
 @inner
 def requests(c: State) -> NDArray[Any]:
     """(n_requests,) of REQUEST."""
-    return carray(pointer(c.requests), (c.n_requests,), REQUEST)
+    s = sizes(c)
+    return carray(pointer(s.requests), (s.n_requests,), REQUEST)
 
 
 @inner
 def instances(c: State) -> NDArray[Any]:
     """(n_instances,) of INSTANCE."""
-    return carray(pointer(c.instances), (c.n_instances,), INSTANCE)
+    s = sizes(c)
+    return carray(pointer(s.instances), (s.n_instances,), INSTANCE)
 
 
 @inner
 def segment_parent(c: State) -> NDArray[np.int32]:
     """(n_segments,)"""
-    return carray(pointer(c.segment_parent), (c.n_segments,), np.int32)
+    s = sizes(c)
+    return carray(pointer(s.segment_parent), (s.n_segments,), np.int32)
 
 
 @inner
 def segment_depth(c: State) -> NDArray[np.int32]:
     """(n_segments,)"""
-    return carray(pointer(c.segment_depth), (c.n_segments,), np.int32)
+    s = sizes(c)
+    return carray(pointer(s.segment_depth), (s.n_segments,), np.int32)
 
 
 @inner
 def segment_first_key(c: State) -> NDArray[np.int64]:
     """(n_segments,)"""
-    return carray(pointer(c.segment_first_key), (c.n_segments,), np.int64)
+    s = sizes(c)
+    return carray(pointer(s.segment_first_key), (s.n_segments,), np.int64)
 
 
 @inner
 def segment_of(c: State) -> NDArray[np.int32]:
     """(n_segment_keys,): segment of a key; empty unless the policy needs the future."""
-    return carray(pointer(c.segment_of), (c.n_segment_keys,), np.int32)
+    s = sizes(c)
+    return carray(pointer(s.segment_of), (s.n_segment_keys,), np.int32)
 
 
 @inner
 def uses(c: State) -> NDArray[np.int32]:
     """(n_uses,): requests that touch each segment, in order of arrival; empty likewise."""
-    return carray(pointer(c.uses), (c.n_uses,), np.int32)
+    s = sizes(c)
+    return carray(pointer(s.uses), (s.n_uses,), np.int32)
 
 
 @inner
 def use_offsets(c: State) -> NDArray[np.int64]:
     """(n_segments + 1,): where the uses of each segment start."""
-    return carray(pointer(c.use_offsets), (c.n_segments + 1,), np.int64)
+    s = sizes(c)
+    return carray(pointer(s.use_offsets), (s.n_segments + 1,), np.int64)
 
 
 # The open step and the running requests of each instance.
@@ -351,39 +378,45 @@ def use_offsets(c: State) -> NDArray[np.int64]:
 @inner
 def tables(c: State) -> NDArray[np.int32]:
     """(n_instances, n_tables, n_table_blocks): blocks of running requests."""
-    shape = (c.n_instances, c.n_tables, c.n_table_blocks)
-    return carray(pointer(c.tables), shape, np.int32)
+    s = sizes(c)
+    shape = (s.n_instances, s.n_tables, s.n_table_blocks)
+    return carray(pointer(s.tables), shape, np.int32)
 
 
 @inner
 def table_keys(c: State) -> NDArray[np.int32]:
     """The same shape: keys of a request's full blocks, prompt and output."""
-    shape = (c.n_instances, c.n_tables, c.n_table_blocks)
-    return carray(pointer(c.table_keys), shape, np.int32)
+    s = sizes(c)
+    shape = (s.n_instances, s.n_tables, s.n_table_blocks)
+    return carray(pointer(s.table_keys), shape, np.int32)
 
 
 @inner
 def free_tables(c: State) -> NDArray[np.int32]:
     """(n_instances, n_tables): stack of unused tables."""
-    return carray(pointer(c.free_tables), (c.n_instances, c.n_tables), np.int32)
+    s = sizes(c)
+    return carray(pointer(s.free_tables), (s.n_instances, s.n_tables), np.int32)
 
 
 @inner
 def running(c: State) -> NDArray[np.int32]:
     """(n_instances, max_num_seqs): requests in order of admission."""
-    return carray(pointer(c.running), (c.n_instances, c.max_num_seqs), np.int32)
+    s = sizes(c)
+    return carray(pointer(s.running), (s.n_instances, s.max_num_seqs), np.int32)
 
 
 @inner
 def entries(c: State) -> NDArray[np.int32]:
     """(n_instances, max_num_seqs, 3): request, n tokens, C computed before; of the open step."""
-    return carray(pointer(c.entries), (c.n_instances, c.max_num_seqs, 3), np.int32)
+    s = sizes(c)
+    return carray(pointer(s.entries), (s.n_instances, s.max_num_seqs, 3), np.int32)
 
 
 @inner
 def preempted(c: State) -> NDArray[np.int32]:
     """(n_instances, max_num_seqs): preempted in the open step, in order."""
-    return carray(pointer(c.preempted), (c.n_instances, c.max_num_seqs), np.int32)
+    s = sizes(c)
+    return carray(pointer(s.preempted), (s.n_instances, s.max_num_seqs), np.int32)
 
 
 # What is recorded.
@@ -392,35 +425,41 @@ def preempted(c: State) -> NDArray[np.int32]:
 @inner
 def log(c: State) -> NDArray[np.int32]:
     """(n_log,): records of finished steps; empty if nothing is logged."""
-    return carray(pointer(c.log), (c.n_log,), np.int32)
+    s = sizes(c)
+    return carray(pointer(s.log), (s.n_log,), np.int32)
 
 
 @inner
 def log_start_s(c: State) -> NDArray[np.float64]:
     """(n_log // 8,): start of each logged step."""
-    return carray(pointer(c.log_start_s), (c.n_log // 8,), np.float64)
+    s = sizes(c)
+    return carray(pointer(s.log_start_s), (s.n_log // 8,), np.float64)
 
 
 @inner
 def samples(c: State) -> NDArray[np.float64]:
     """(n_samples, n_instances, fields): state at the first step of each interval."""
-    shape = (c.n_samples, c.n_instances, len(SAMPLE_FIELDS))
-    return carray(pointer(c.samples), shape, np.float64)
+    s = sizes(c)
+    shape = (s.n_samples, s.n_instances, len(SAMPLE_FIELDS))
+    return carray(pointer(s.samples), shape, np.float64)
 
 
 @inner
 def marks(c: State) -> NDArray[np.int64]:
     """(N_MARKS,)"""
-    return carray(pointer(c.marks), (N_MARKS,), np.int64)
+    s = sizes(c)
+    return carray(pointer(s.marks), (N_MARKS,), np.int64)
 
 
 @inner
 def sample_every_s(c: State) -> NDArray[np.float64]:
     """(1,): seconds of a sampling interval."""
-    return carray(pointer(c.sample_every_s), (1,), np.float64)
+    s = sizes(c)
+    return carray(pointer(s.sample_every_s), (1,), np.float64)
 
 
 @inner
 def latency(c: State) -> NDArray[np.float64]:
     """(8,): coefficients of the latency model."""
-    return carray(pointer(c.latency), (8,), np.float64)
+    s = sizes(c)
+    return carray(pointer(s.latency), (8,), np.float64)
