@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from kvsim.traces.formats import read_trace
 from kvsim.traces.schema import Sessions, Trace
+from kvsim.traces.sessions import link_turns, numbered
 
 
 @cache
@@ -51,6 +52,7 @@ def multi_turn(n_requests: int = 50_000, seed: int = 1, per_s: float = 1.0) -> T
             prompt_end[-1] + own_start[order],
             prompt_end[-1] + own_end[order],
         ),
+        session=numbered(conversation[order]),
     )
 
 
@@ -90,8 +92,12 @@ def _trace(
     block_size: int,
     arrival_s: NDArray[np.float64],
     paths: tuple[NDArray[np.int64], NDArray[np.int64]],
+    session: NDArray[np.int64] | None = None,
 ) -> Trace:
     ids, offsets = paths
+    if session is None:
+        session = np.arange(len(arrival_s))
+    parent, turn = link_turns(session, None)
     rows = np.arange(len(arrival_s))
     tokens = np.diff(offsets) * block_size
     return Trace(
@@ -101,13 +107,13 @@ def _trace(
         arrival_s=arrival_s,
         input_tokens=tokens,
         output_tokens=np.full(len(rows), 200),
-        parent=np.full(len(rows), -1),
-        session=rows,
-        turn=np.ones(len(rows), np.int64),
+        parent=parent,
+        session=session,
+        turn=turn,
         category=np.zeros(len(rows), np.int64),
         category_names=("request",),
         block_ids=ids,
         block_offsets=offsets,
         covered_tokens=tokens,
-        sessions=Sessions.NONE,
+        sessions=Sessions.GIVEN,
     )

@@ -6,6 +6,7 @@ For authors of policies: `check_policy("my_policy.py:MyPolicy")` in a test of yo
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -109,31 +110,31 @@ def _check_on(
     assert sum(alone) <= best, f"{sum(alone)} hits, but the offline optimum has {best}"
 
 
-class _Chooser:
+class _Chooser(ABC):
     """One face of a policy, for one cache; `clock` is the highest score evicted."""
 
     clock = 0.0
 
-    def insert(self, block: Block) -> None:
+    def insert(self, block: Block) -> None:  # noqa: B027  (optional)
         """`block` was cached."""
 
-    def hit(self, block: Block) -> None:
+    def hit(self, block: Block) -> None:  # noqa: B027  (optional)
         """A request reused `block`."""
 
-    def evict(self, block: Block) -> None:
+    def evict(self, block: Block) -> None:  # noqa: B027  (optional)
         """`block` was evicted, and is no candidate any more."""
 
+    @abstractmethod
     def add(self, block: Block) -> None:
         """`block` became a candidate."""
-        raise NotImplementedError
 
+    @abstractmethod
     def remove(self, block: Block) -> None:
         """`block` is no candidate any more."""
-        raise NotImplementedError
 
+    @abstractmethod
     def victim(self, now_s: float) -> int:
         """Name the candidate to evict."""
-        raise NotImplementedError
 
 
 class _Cache:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from .. import ConfigError
 from ..policies.inner import inner
-from .instance import write_keys
+from .scheduler import write_keys
 from .state import MARK_ROUTED, State, copies, instances, marks, requests, row_of, sizes
 
 ROUND_ROBIN = 0

@@ -1,0 +1,358 @@
+"""The scheduler of one serving instance, compiled: what a step does. Knows no router, no simpy.
+
+Follows the vLLM 0.32 V1 scheduler (first come first served, chunked prefill, one
+full-attention cache group, no async scheduling): running requests first, in order of
+admission; the last one is preempted when blocks run out; strictly in-order admission after a
+look-up capped at the last token; blocks are published when they are allocated.
+`tests/sim/test_vllm_oracle.py` compares it with recorded decisions of the real one.
+
+A step has two halves: `schedule` at its start, `commit` at its end.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..calibration.latency import step_seconds
+from ..policies.inner import inner
+from .kvcache import index_private, lookup, publish, release, take, touch
+from .recording import log_step, sample
+from .state import (
+    FINISHED,
+    MARK_AWAITED,
+    RUNNING,
+    WAITING,
+    State,
+    blocks,
+    copies,
+    entries,
+    free_tables,
+    instances,
+    items,
+    latency,
+    marks,
+    pools,
+    preempted,
+    requests,
+    row_of,
+    running,
+    segment_depth,
+    segment_first_key,
+    segment_of,
+    segment_parent,
+    sizes,
+    table_keys,
+    tables,
+    use_offsets,
+    uses,
+)
+
+
+@inner
+def block_count(tokens: int, block_size: int) -> int:
+    """Blocks that `tokens` tokens occupy."""
+    return (tokens + block_size - 1) // block_size
+
+
+@inner
+def write_keys(c: State, r: int, keys: NDArray[np.int32]) -> None:
+    """Write the keys of all full blocks of request `r`, prompt and output, shallow to deep."""
+    request = requests(c)[r]
+    segment = request.end
+    upto = request.n_shared
+    while segment >= 0:
+        first = segment_depth(c)[segment]
+        key = segment_first_key(c)[segment] - first
+        for k in range(first, upto):
+            keys[k] = key + k
+        upto = first
+        segment = segment_parent(c)[segment]
+    n_full = (request.input_tokens + request.output_tokens - 1) // sizes(c).block_size
+    for k in range(request.n_shared, n_full):
+        keys[k] = request.private_key + k - request.n_shared
+
+
+@inner
+def schedule(c: State, i: int) -> None:
+    """Start a step: choose its entries, allocate and publish, and set the clock to its end."""
+    instance = instances(c)[i]
+    block_size = sizes(c).block_size
+    pool = pools(c)[i]
+    now_s = instance.now_s
+    budget = sizes(c).max_num_batched_tokens
+    threshold = sizes(c).long_prefill_token_threshold
+    if instance.n_running + instance.n_waiting <= 1:
+        threshold = 0
+    instance.n_entries = 0
+    instance.n_preempted = 0
+
+    prefill = 0
+    prefill_seqs = 0
+    decode = 0
+    context = 0
+    decode_context = 0
+    pairs = 0.0
+
+    # running requests, in order of admission
+    at = 0
+    while at < instance.n_running and budget > 0:
+        r = np.int64(running(c)[i, at])  # int64, as elsewhere: one specialisation of each function
+        request = requests(c)[r]
+        n = request.known - request.computed
+        if threshold > 0 and n > threshold:
+            n = threshold
+        n = min(n, budget)
+        upto = request.computed + n
+        n_new = block_count(upto, block_size) - request.n_held
+        is_victim = False
+        while n_new > pool.n_free:
+            last = np.int64(running(c)[i, instance.n_running - 1])
+            instance.n_running -= 1
+            _preempt(c, i, last, now_s)
+            if last == r:
+                is_victim = True
+                break
+        if is_victim:
+            break
+        if n_new > 0 or upto // block_size > request.n_published:
+            grow(c, i, r, upto, now_s)
+        if request.known > request.input_tokens and n == 1 and upto == request.known:
+            decode += 1
+            decode_context += upto
+        else:
+            prefill += n
+            prefill_seqs += 1
+            pairs += n * (request.computed + (n + 1) / 2)
+            request.prefill_tokens += n
+        context += upto
+        _enter(c, i, r, n, request.computed)
+        budget -= n
+        at += 1
+
+    # then the queue, strictly in order
+    while (
+        instance.n_preempted == 0
+        and budget > 0
+        and instance.n_waiting > 0
+        and instance.n_running < sizes(c).max_num_seqs
+    ):
+        r = instance.waiting_head
+        request = requests(c)[r]
+        table = instance.head_table
+        keys = table_keys(c)[i, table]
+        if instance.head_request != r:
+            write_keys(c, r, keys)
+            instance.head_request = r
+        hits = 0
+        limit = 0
+        if sizes(c).prefix_caching:
+            limit = (request.known - 1) // block_size
+            hits = lookup(c, i, keys, limit)
+        cached = hits * block_size
+        n = request.known - cached
+        if threshold > 0 and n > threshold:
+            n = threshold
+        n = min(n, budget)
+        idle = 0
+        for k in range(hits):
+            b = copies(c)[row_of(c)[keys[k]], i]
+            if blocks(c)[b].ref == 0:
+                idle += 1
+        spare = sizes(c).watermark_blocks if instance.n_running > 0 else 0
+        needed_for = request.known if sizes(c).reserve_full_isl else cached + n
+        if block_count(needed_for, block_size) - hits + idle + spare > pool.n_free:
+            break
+        _admit(c, i, r, hits, limit, now_s)
+        grow(c, i, r, cached + n, now_s)
+        if request.known > request.input_tokens and n == 1 and cached + n == request.known:
+            decode += 1
+            decode_context += cached + n
+        else:
+            prefill += n
+            prefill_seqs += 1
+            pairs += n * (cached + (n + 1) / 2)
+            request.prefill_tokens += n
+        context += cached + n
+        _enter(c, i, r, n, cached)
+        budget -= n
+
+    instance.is_quiet = decode == at and instance.n_entries == at and at == instance.n_running
+    instance.had_waiting = instance.n_waiting > 0
+    instance.steps += 1
+    instance.prefill_tokens += prefill
+    instance.decode_tokens += decode
+    instance.context_tokens += context
+    instance.free_blocks = pool.n_free
+    sample(c, i)
+    dt_s = step_seconds(
+        sizes(c).latency_kind,
+        latency(c),
+        float(prefill),
+        float(prefill_seqs),
+        float(decode),
+        float(context),
+        float(decode_context),
+        pairs,
+    )
+    instance.step_start_s = now_s
+    instance.now_s = now_s + dt_s
+    instance.busy_s += dt_s
+    instance.is_stepping = 1
+
+
+@inner
+def _enter(c: State, i: int, r: int, n: int, computed: int) -> None:
+    """Record one entry of the open step."""
+    at = instances(c)[i].n_entries
+    entries(c)[i, at, 0] = r
+    entries(c)[i, at, 1] = n
+    entries(c)[i, at, 2] = computed
+    instances(c)[i].n_entries = at + 1
+
+
+@inner
+def grow(c: State, i: int, r: int, upto: int, now_s: float) -> None:
+    """Allocate blocks for the first `upto` tokens of `r` and publish those that become full."""
+    request = requests(c)[r]
+    block_size = sizes(c).block_size
+    table = tables(c)[i, request.table]
+    for k in range(request.n_held, block_count(upto, block_size)):
+        table[k] = take(c, i, now_s)
+        request.n_held = k + 1
+    if sizes(c).prefix_caching:
+        keys = table_keys(c)[i, request.table]
+        n_full = min(upto, request.known) // block_size
+        for k in range(request.n_published, n_full):
+            above = keys[k - 1] if k > 0 else -1
+            publish(c, i, table[k], keys[k], above, k, request.category, now_s)
+            request.n_published = k + 1
+            if sizes(c).n_uses > 0:
+                items(c)[table[k]].next_use = _next_use(c, i, keys[k])
+
+
+@inner
+def _next_use(c: State, i: int, key: int) -> float:
+    """Row of the first request not yet admitted here that touches the key; infinity if none."""
+    if key >= sizes(c).n_segment_keys:
+        return np.inf
+    segment = segment_of(c)[key]
+    after = instances(c)[i].n_admitted
+    lo, hi = use_offsets(c)[segment], use_offsets(c)[segment + 1]
+    end = hi
+    while lo < hi:
+        middle = (lo + hi) // 2
+        if uses(c)[middle] >= after:
+            hi = middle
+        else:
+            lo = middle + 1
+    return float(uses(c)[lo]) if lo < end else np.inf
+
+
+@inner
+def _admit(c: State, i: int, r: int, hits: int, limit: int, now_s: float) -> None:
+    """Move the head of the queue to the running requests, holding its hit blocks."""
+    instance = instances(c)[i]
+    request = requests(c)[r]
+    block_size = sizes(c).block_size
+    instance.n_admitted = max(instance.n_admitted, r + 1)
+    table = instance.head_table
+    request.table = table
+    instance.n_tables_free -= 1
+    instance.head_table = free_tables(c)[i, instance.n_tables_free]
+    instance.head_request = -1
+    instance.waiting_head = request.after
+    instance.n_waiting -= 1
+    for k in range(hits):
+        key = table_keys(c)[i, table, k]
+        b = touch(c, i, key, request.category, now_s)
+        tables(c)[i, table, k] = b
+        if sizes(c).n_uses > 0:
+            items(c)[b].next_use = _next_use(c, i, key)
+    request.n_held = hits
+    request.n_published = hits
+    request.computed = hits * block_size
+    if request.first_scheduled_s != request.first_scheduled_s:
+        request.first_scheduled_s = now_s
+        request.cached_tokens = hits * block_size
+        instance.lookup_tokens += request.input_tokens
+        instance.hit_tokens += hits * block_size
+        instance.lookup_blocks += limit
+        instance.hit_blocks += hits
+    else:
+        request.recached_tokens += hits * block_size
+    request.status = RUNNING
+    running(c)[i, instance.n_running] = r
+    instance.n_running += 1
+
+
+@inner
+def _preempt(c: State, i: int, r: int, now_s: float) -> None:
+    """Release everything a running request holds and put it at the front of the queue."""
+    instance = instances(c)[i]
+    request = requests(c)[r]
+    for k in range(request.n_shared, request.n_published):
+        index_private(c, i, tables(c)[i, request.table, k])
+    _leave(c, i, r, now_s)
+    request.computed = 0
+    request.status = WAITING
+    request.preemptions += 1
+    request.after = instance.waiting_head if instance.n_waiting > 0 else -1
+    if instance.n_waiting == 0:
+        instance.waiting_tail = r
+    instance.waiting_head = r
+    instance.n_waiting += 1
+    instance.preemptions += 1
+    preempted(c)[i, instance.n_preempted] = r
+    instance.n_preempted += 1
+
+
+@inner
+def _leave(c: State, i: int, r: int, now_s: float) -> None:
+    """Give back the blocks and the table of a request."""
+    instance = instances(c)[i]
+    request = requests(c)[r]
+    table = tables(c)[i, request.table]
+    release(c, i, table, request.n_held, request.n_published, now_s)
+    free_tables(c)[i, instance.n_tables_free] = request.table
+    instance.n_tables_free += 1
+    request.n_held = 0
+    request.n_published = 0
+
+
+@inner
+def commit(c: State, i: int) -> None:
+    """End the open step: tokens are sampled, finished requests release their blocks."""
+    instance = instances(c)[i]
+    now_s = instance.now_s
+    n_finished = 0
+    for at in range(instance.n_entries):
+        request = requests(c)[entries(c)[i, at, 0]]
+        request.computed += entries(c)[i, at, 1]
+        if request.computed < request.known:
+            continue
+        request.known += 1
+        instance.output_tokens += 1
+        sampled = request.known - request.input_tokens
+        if sampled == 1:
+            request.first_token_s = now_s
+        if sampled == request.output_tokens:
+            r = np.int64(entries(c)[i, at, 0])
+            request.finish_s = now_s
+            request.status = FINISHED
+            _leave(c, i, r, now_s)
+            n_finished += 1
+            marks(c)[MARK_AWAITED] += request.is_awaited
+    if sizes(c).n_log:
+        log_step(c, i, n_finished)
+    if n_finished:
+        kept = 0
+        for at in range(instance.n_running):
+            r = running(c)[i, at]
+            if requests(c)[r].status == RUNNING:
+                running(c)[i, kept] = r
+                kept += 1
+        instance.n_running = kept
+        instance.finished += n_finished
+        instance.is_quiet = False
+    instance.is_stepping = 0
