@@ -176,12 +176,7 @@ def _read(file: Path, digest: str) -> CompiledTrace | None:
         metadata = {k.decode(): v.decode() for k, v in (table.schema.metadata or {}).items()}
         if metadata.get("digest") != digest:
             return None
-        column: dict[str, Any] = {
-            name: np.array(table.column(name).combine_chunks().values)
-            if name != "request_id" or pa.types.is_integer(table.schema.field(name).type.value_type)
-            else np.array(table.column(name).combine_chunks().values.to_pylist(), np.str_)
-            for name in table.column_names
-        }
+        column = {name: _values(table.column(name).chunk(0)) for name in table.column_names}
         rows = np.arange(len(column["arrival_s"]))
         parent = column["parent"]
         tree_parent = np.arange(len(column["tree_parent"]), dtype=np.int32) - column["tree_parent"]
@@ -211,6 +206,21 @@ def _read(file: Path, digest: str) -> CompiledTrace | None:
     except (OSError, KeyError, ValueError, pa.ArrowException):
         return None
     return CompiledTrace(trace=trace, tree=tree, digest=digest)
+
+
+def _values(lists: Any) -> Any:  # noqa: ANN401  (numbers or strings)
+    """Return the values of the one list in an Arrow array, without pandas' help.
+
+    pyarrow's own conversions load pandas where it is installed, half a second for nothing.
+    """
+    import pyarrow as pa
+
+    values = lists.values
+    if not pa.types.is_primitive(values.type):
+        return np.array(values.to_pylist(), np.str_)
+    kind = {"int32": np.int32, "int64": np.int64, "double": np.float64}[str(values.type)]
+    found = np.frombuffer(values.buffers()[1], kind)
+    return found[values.offset : values.offset + len(values)].copy()
 
 
 @njit(cache=True)
