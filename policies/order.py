@@ -235,15 +235,21 @@ def heap_first(heaps: Heaps, base: int) -> int:
 
 
 @inner
+def _write(items: Items, heaps: Heaps, base: int, place: int, x: int) -> None:
+    """Fill an entry of the heap with item `x`."""
+    entry, item = heaps[base + place], items[x]
+    entry.rank = item.rank
+    entry.last = item.last
+    entry.x = x
+    entry.depth = item.depth
+
+
+@inner
 def heap_push(items: Items, heaps: Heaps, base: int, x: int) -> None:
     """Put item `x`, whose rank is set, into the heap that starts at `base`."""
     size = heaps[base].x + 1
     heaps[base].x = size
-    entry = heaps[base + size + 1]  # a spare one beyond the heap
-    entry.rank = items[x].rank
-    entry.last = items[x].last
-    entry.x = x
-    entry.depth = items[x].depth
+    _write(items, heaps, base, size + 1, x)  # a spare entry beyond the heap
     _settle(items, heaps, base, size, size + 1, 0)
 
 
@@ -268,34 +274,62 @@ def notify(order: Order, items: Items, x: int, event: int) -> float:
 
 
 @inner
+def _rank(order: Order, items: Items, x: int) -> float:
+    """Return what item `x` is compared by in its heap."""
+    if order.mode == QUEUED:
+        return float(items[x].last)
+    rank = _call_score(order.score, (x,), _features(items, x))
+    if rank != rank:
+        order.error = NOT_A_NUMBER
+        order.culprit = x
+        rank = 0.0
+    return float(rank)
+
+
+@inner
+def _base(order: Order, items: Items, x: int) -> int:
+    """Return where the heap of item `x` starts."""
+    heap = order.first_heap
+    if order.mode == QUEUED:
+        heap += items[x].category
+    return int(heap * order.span)
+
+
+@inner
 def add(order: Order, items: Items, heaps: Heaps, x: int) -> None:
     """Item `x` became a candidate."""
     items[x].is_candidate = 1
-    if order.mode == QUEUED:
-        items[x].rank = float(items[x].last)
-        heap_push(items, heaps, (order.first_heap + items[x].category) * order.span, x)
-    elif order.mode == SCORED:
-        rank = _call_score(order.score, (x,), _features(items, x))
-        if rank != rank:
-            order.error = NOT_A_NUMBER
-            order.culprit = x
-            rank = 0.0
-        items[x].rank = rank
-        heap_push(items, heaps, order.first_heap * order.span, x)
-    else:
+    if order.mode == HOOKED:
         notify(order, items, x, EVENT_ADD)
+        return
+    items[x].rank = _rank(order, items, x)
+    heap_push(items, heaps, _base(order, items, x), x)
+
+
+@inner
+def exchange(order: Order, items: Items, heaps: Heaps, x: int, y: int) -> None:
+    """Like `remove` of item `x` and `add` of item `y`, in one go; not for a hooked policy."""
+    items[x].is_candidate = 0
+    items[y].is_candidate = 1
+    items[y].rank = _rank(order, items, y)
+    base = _base(order, items, x)
+    if base != _base(order, items, y):
+        heap_remove(items, heaps, base, x)
+        heap_push(items, heaps, _base(order, items, y), y)
+        return
+    size = heaps[base].x
+    _write(items, heaps, base, size + 1, y)
+    _settle(items, heaps, base, items[x].place, size + 1, size)
 
 
 @inner
 def remove(order: Order, items: Items, heaps: Heaps, x: int) -> None:
     """Item `x` is no candidate any more: in use again, with a cached child, or evicted."""
     items[x].is_candidate = 0
-    if order.mode == QUEUED:
-        heap_remove(items, heaps, (order.first_heap + items[x].category) * order.span, x)
-    elif order.mode == SCORED:
-        heap_remove(items, heaps, order.first_heap * order.span, x)
-    else:
+    if order.mode == HOOKED:
         notify(order, items, x, EVENT_REMOVE)
+    else:
+        heap_remove(items, heaps, _base(order, items, x), x)
 
 
 @inner

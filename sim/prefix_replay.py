@@ -26,6 +26,7 @@ from ..policies.order import (
     ITEM,
     ORDER,
     add,
+    exchange,
     make_orders,
     notify,
     remove,
@@ -389,26 +390,33 @@ def _evict(c: Cache, at_most: int, held: int, now_s: float) -> int:
         _items(c)[x].depth -= n
         _items(c)[x].key -= n
         return n
-    if order.mode != HOOKED:
-        remove(order, _items(c), _heaps(c), x)
     segment.top = piece.above
     _free_pieces(c)[_free_pieces(c)[-2]] = x
     _free_pieces(c)[-2] += 1
-    if segment.n_cached > 0:
-        _offer(c, s)
-        return n
-    up = _segments(c)[s].parent
-    if up >= 0:
-        parent = _segments(c)[up]
-        parent.n_children -= 1
+    offered = s
+    if segment.n_cached == 0:
+        offered = -1
+        up = segment.parent
+        if up >= 0:
+            parent = _segments(c)[up]
+            parent.n_children -= 1
+            if order.mode != HOOKED:
+                parent.uses += segment.uses
+            if segment.last > parent.last:
+                parent.last = segment.last
+                parent.last_s = segment.last_s
+                parent.clock = segment.clock
+                parent.category = segment.category
+            if parent.n_children == 0 and up != held:
+                offered = up
+        segment.uses = 0
+    if offered < 0:
         if order.mode != HOOKED:
-            parent.uses += segment.uses
-        if segment.last > parent.last:
-            parent.last = segment.last
-            parent.last_s = segment.last_s
-            parent.clock = segment.clock
-            parent.category = segment.category
-        if parent.n_children == 0 and up != held:
-            _offer(c, up)
-    segment.uses = 0
+            remove(order, _items(c), _heaps(c), x)
+    elif order.mode == HOOKED:
+        _offer(c, offered)
+    else:
+        y = _segments(c)[offered].top
+        _describe(c, y)
+        exchange(order, _items(c), _heaps(c), x, y)
     return n
