@@ -356,14 +356,15 @@ def victim(
         best_value = 0.0
         for q in range(order.n_queues):
             base = (order.first_heap + q) * order.span
-            x = heap_first(heaps, base)
             known = heaps[base]
-            if x < 0:
+            if known.x == 0:
                 known.last = -1
                 continue
+            head = heaps[base + 1]
+            x = np.int64(head.x)
             # the same last use at the same time has the same value as in the call before
-            if known.last != items[x].last or order.valued_s != now_s:
-                known.last = items[x].last
+            if known.last != head.last or order.valued_s != now_s:
+                known.last = head.last
                 known.rank = _call_value(
                     order.value,
                     (q,),
