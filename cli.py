@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -450,22 +451,43 @@ class _output:  # noqa: N801  (a context manager used like a function)
 
 
 class _progress:  # noqa: N801
-    """A line on stderr that says how far the run is, where stderr is a terminal."""
+    """Watch a run: a line on stderr that says how far it is, and no interrupt gets lost.
 
-    def __enter__(self) -> Callable[[int, int, float], None] | None:
-        self._shown = sys.stderr.isatty()
-        return self._show if self._shown else None
+    An interrupt that arrives just where compiled code calls a policy written in Python is
+    raised inside ctypes, which drops it; so it is noted, and raised again at the next report.
+    """
 
-    def _show(self, done: int, total: int, now_s: float) -> None:
-        share = done / total if total else 1.0
-        print(
-            f"\r{share:4.0%} {done:,} of {total:,} requests, {now_s:,.0f} s simulated",
-            end="\x1b[K",
-            file=sys.stderr,
-        )
+    def __enter__(self) -> Callable[[int, int, float], None]:
+        self._is_shown = sys.stderr.isatty()
+        self._is_interrupted = False
+        self._restored = (signal.getsignal(signal.SIGINT), sys.unraisablehook)
+        signal.signal(signal.SIGINT, self._interrupt)
+        sys.unraisablehook = self._dropped
+        return self._report
+
+    def _interrupt(self, number: int, frame: object) -> None:
+        self._is_interrupted = True
+        raise KeyboardInterrupt
+
+    def _dropped(self, what: sys.UnraisableHookArgs) -> None:
+        if not isinstance(what.exc_value, KeyboardInterrupt):
+            self._restored[1](what)
+
+    def _report(self, done: int, total: int, now_s: float) -> None:
+        if self._is_interrupted:
+            raise KeyboardInterrupt
+        if self._is_shown:
+            share = done / total if total else 1.0
+            print(
+                f"\r{share:4.0%} {done:,} of {total:,} requests, {now_s:,.0f} s simulated",
+                end="\x1b[K",
+                file=sys.stderr,
+            )
 
     def __exit__(self, *error: object) -> None:
-        if self._shown:
+        signal.signal(signal.SIGINT, self._restored[0])
+        sys.unraisablehook = self._restored[1]
+        if self._is_shown:
             print("\r\x1b[K", end="", file=sys.stderr)
 
 

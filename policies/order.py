@@ -361,7 +361,7 @@ def victim(
                 known.last = -1
                 continue
             head = heaps[base + 1]
-            x = np.int64(head.x)
+            x = int(head.x)
             # the same last use at the same time has the same value as in the call before
             if known.last != head.last or order.valued_s != now_s:
                 known.last = head.last
