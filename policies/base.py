@@ -89,7 +89,6 @@ class Binding:
     n_queues: int = 1
     params: NDArray[np.float64] = field(default_factory=lambda: np.zeros((1, 3)))
     is_retagged: bool = False
-    needs_future: bool = False
     fit_arguments: dict[str, Any] | None = None
     """How a `kvsim.policies.reuse_fit.ReuseFit` follows the arrivals and rewrites `params`."""
     errors: list[BaseException] = field(default_factory=list)
@@ -101,7 +100,6 @@ class Binding:
         orders["value"] = self.value
         orders["event"] = self.event
         orders["is_retagged"] = self.is_retagged
-        orders["needs_future"] = self.needs_future
         if self.states:
             orders["state"] = self.states
 
@@ -189,7 +187,7 @@ class ScorePolicy(Policy):
     def bind(self, setting: Setting) -> Binding:
         from .order import N_FEATURES, SCORED
 
-        binding = Binding(mode=SCORED, needs_future=self.needs_future)
+        binding = Binding(mode=SCORED)
         if self.compiled:
             binding.score = _compiled_score(type(self))
         else:
@@ -267,7 +265,7 @@ class EvictionPolicy(Policy):
     def bind(self, setting: Setting) -> Binding:
         from .order import HOOKED, N_FEATURES
 
-        binding = Binding(mode=HOOKED, needs_future=self.needs_future)
+        binding = Binding(mode=HOOKED)
         copies = [self.fresh(setting) for _ in range(setting.n_caches)]
         handlers: list[tuple[Callable[[Block], None] | None, ...]] = [
             (p.add, p.remove, None, p.on_insert, p.on_hit, p.on_evict) for p in copies
@@ -301,7 +299,7 @@ class CompiledPolicy(Policy):
     def bind(self, setting: Setting) -> Binding:
         from .order import HOOKED
 
-        binding = Binding(mode=HOOKED, event=self.event_address(), needs_future=self.needs_future)
+        binding = Binding(mode=HOOKED, event=self.event_address())
         states = [self.new_state(setting, cache) for cache in range(setting.n_caches)]
         binding.states = [state.ctypes.data for state in states]
         binding.kept_alive += [states, setting.kept_alive]

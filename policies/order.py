@@ -15,7 +15,7 @@ from numba import carray, types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from .inner import inner
+from .inner import inner, pointer
 
 if TYPE_CHECKING:
     from .base import Binding
@@ -76,7 +76,6 @@ ORDER = np.dtype(
         ("first_heap", "i8"),
         ("span", "i8"),
         ("is_retagged", "i8"),
-        ("needs_future", "i8"),
         ("is_tied", "i8"),
         ("error", "i8"),
         ("culprit", "i8"),
@@ -91,36 +90,28 @@ N_FEATURES = 11
 """Numbers that describe a block to a policy; see `kvsim.policies.base.Block` for their order."""
 
 
-@intrinsic
-def _as_pointer(typing_context: Any, address: Any) -> Any:
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.inttoptr(args[0], ir.IntType(8).as_pointer())
-
-    return types.voidptr(types.int64), codegen
-
-
 @inner
 def ints_at(address: int, n: int) -> NDArray[np.int64]:
     """View memory at `address` as n int64: how a compiled policy reaches its state."""
-    return carray(_as_pointer(address), (n,), np.int64)
+    return carray(pointer(address), (n,), np.int64)
 
 
 @inner
 def items_at(address: int, n: int) -> NDArray[Any]:
     """View memory at `address` as n records of ITEM."""
-    return carray(_as_pointer(address), (n,), ITEM)
+    return carray(pointer(address), (n,), ITEM)
 
 
 @inner
 def heaps_at(address: int, n: int) -> NDArray[Any]:
     """View memory at `address` as n records of ENTRY."""
-    return carray(_as_pointer(address), (n,), ENTRY)
+    return carray(pointer(address), (n,), ENTRY)
 
 
 @inner
 def numbers_at(address: int, n: int) -> NDArray[np.int32]:
     """View memory at `address` as n int32."""
-    return carray(_as_pointer(address), (n,), np.int32)
+    return carray(pointer(address), (n,), np.int32)
 
 
 EVENT_SIGNATURE = types.float64(types.int64, types.int64, types.int64, *[types.float64] * 10)

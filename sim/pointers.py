@@ -10,9 +10,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
-from numba import types
-from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 
@@ -38,13 +35,3 @@ class Pointers:
             return self.__dict__["_arrays"][name]
         except KeyError:
             raise AttributeError(name) from None
-
-
-@intrinsic
-def pointer(typing_context: Any, address: Any) -> Any:
-    """Turn an address into a pointer that `numba.carray` takes."""
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.inttoptr(args[0], ir.IntType(8).as_pointer())
-
-    return types.voidptr(types.int64), codegen

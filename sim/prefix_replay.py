@@ -16,7 +16,7 @@ from numba import carray, njit
 from numpy.typing import NDArray
 
 from ..policies.base import Policy, Setting
-from ..policies.inner import inner
+from ..policies.inner import inner, pointer
 from ..policies.order import (
     ENTRY,
     EVENT_EVICT,
@@ -34,7 +34,7 @@ from ..policies.order import (
 )
 from ..policies.reuse_fit import ReuseFit, make_reuse_fit, no_reuse_fit, observe
 from ..traces.prefix_tree import PrefixTree
-from .pointers import Pointers, pointer
+from .pointers import Pointers
 
 SEGMENT = np.dtype(
     [

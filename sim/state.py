@@ -13,9 +13,9 @@ import numpy as np
 from numba import carray
 from numpy.typing import NDArray
 
-from ..policies.inner import inner
+from ..policies.inner import inner, pointer
 from ..policies.order import ENTRY, ITEM, ORDER
-from .pointers import Pointers, pointer
+from .pointers import Pointers
 
 BLOCK = np.dtype(
     [("ref", "i4"), ("key", "i4"), ("after", "i4"), ("before", "i4"), ("newer", "i4")], align=True

@@ -24,7 +24,7 @@ def test_ten_gib_hold_5120_blocks_of_16_tokens() -> None:
 def test_vllm_chose_as_many_blocks_on_an_rtx_4090() -> None:
     path = SHARED / "measured/vllm-request-level/RTX4090/Llama-3.1-8B/vllm/meta.json"
     if not path.exists():
-        pytest.skip("the measurements are not here")
+        pytest.skip("needs the measured runs in ../shared/measured")
     measured = json.loads(path.read_text())["kv_cache"]
     counted = kv_blocks(
         LLAMA,

@@ -23,7 +23,7 @@ TRAIN = ("b20k_conv", "b6k_miniswe")
 def steps(run: str) -> StepLog:
     path = MEASURED / f"{run}_step.csv.gz"
     if not path.exists():
-        pytest.skip("the measurements are not here")
+        pytest.skip("needs the measured runs in ../shared/measured")
     return read_steps(path)
 
 

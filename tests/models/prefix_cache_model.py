@@ -7,6 +7,7 @@ placed and released at once; its whole path is in use while it is placed.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -54,20 +55,21 @@ class Cached:
 
 
 @dataclass
-class Rule:
+class Rule(ABC):
     """How victims are chosen; the base keeps nothing and knows nothing."""
 
-    def arrive(self, access: Access) -> None:
+    def arrive(self, access: Access) -> None:  # noqa: B027  (optional)
         """A request arrived; called for each, before its look-up."""
 
-    def inserted(self, block: Cached) -> None: ...
+    def inserted(self, block: Cached) -> None: ...  # noqa: B027  (optional)
 
-    def hit(self, block: Cached) -> None: ...
+    def hit(self, block: Cached) -> None: ...  # noqa: B027  (optional)
 
-    def evicted(self, block: Cached) -> None: ...
+    def evicted(self, block: Cached) -> None: ...  # noqa: B027  (optional)
 
+    @abstractmethod
     def choose(self, candidates: list[Cached], now_s: float) -> Cached:
-        raise NotImplementedError
+        """Name the candidate that leaves."""
 
 
 @dataclass

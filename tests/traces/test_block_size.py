@@ -62,5 +62,5 @@ def test_the_size_chosen_explains_every_row(tokens: list[int], size: int, up: bo
 )
 def test_the_sizes_of_real_traces_are_found(path: str, size: int) -> None:
     if not (SHARED / path).exists():
-        pytest.skip(f"{path} is not here")
+        pytest.skip(f"needs ../shared/{path}")
     assert read_trace(SHARED / path).block_size == size

@@ -239,5 +239,5 @@ def test_a_damaged_file_is_read_or_refused_in_one_line(tmp_path: Path, data: st.
 def test_the_sample_is_the_start_of_the_published_trace() -> None:
     source = ROOT / "../shared/traces/mooncake/conversation_trace.jsonl.gz"
     if not source.exists():
-        pytest.skip("the published Mooncake trace is not here")
+        pytest.skip("needs the Mooncake trace in ../shared/traces/mooncake")
     assert read_trace(sample_path()).digest() == read_trace(source).head(2000).digest()

@@ -101,7 +101,7 @@ def test_a_parent_is_the_latest_earlier_row_with_a_smaller_turn(
 def test_the_mooncake_conversations_are_found() -> None:
     path = SHARED / "traces/mooncake/conversation_trace.jsonl.gz"
     if not path.exists():
-        pytest.skip("the published Mooncake trace is not here")
+        pytest.skip("needs the Mooncake trace in ../shared/traces/mooncake")
     trace = read_trace(path)
     told = describe(trace)
     assert [told.requests_per_turn[turn] for turn in (1, 2, 3)] == [8056, 2032, 799]
@@ -115,7 +115,7 @@ def test_the_mooncake_conversations_are_found() -> None:
 def test_given_sessions_are_kept() -> None:
     path = SHARED / "traces/lmcache-agents/miniswe_blk16_cl100k.jsonl.gz"
     if not path.exists():
-        pytest.skip("the LMCache agent trace is not here")
+        pytest.skip("needs the agent trace in ../shared/traces/lmcache-agents")
     trace = read_trace(path)
     assert trace.sessions is Sessions.GIVEN
     assert int(trace.session.max()) + 1 == 20
