@@ -285,7 +285,7 @@ def _advance_to_finish(c: State, until_s: float) -> tuple[int, float]:
     marks(c)[MARK_AWAITED] = 0
     while True:
         first_s = np.inf
-        first = -1
+        first = np.int64(-1)  # a plain -1 is a type of its own: all it is passed to compiles twice
         for i in range(sizes(c).n_instances):
             at_s = next_event_s(c, i)
             is_ending = instances(c)[i].is_stepping
