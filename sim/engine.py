@@ -292,7 +292,7 @@ def _advance_to_finish(c: State, until_s: float) -> tuple[int, float]:
             if at_s < first_s or (
                 at_s == first_s and is_ending and first >= 0 and not instances(c)[first].is_stepping
             ):
-                first_s, first = at_s, i
+                first_s, first = at_s, np.int64(i)
         if first < 0 or first_s > until_s:
             return OK, until_s
         if instances(c)[first].is_stepping:
