@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from .. import ConfigError
+from ..kernels import inner, kernel
 
 AFFINE_NAMES = ("fixed_s", "prefill_token_s", "decode_seq_s", "context_token_s")
 ROOFLINE_NAMES = (
@@ -59,7 +60,7 @@ class StepFeatures:
     """Query-key pairs of the prefill entries: sum of n * (C + (n + 1) / 2)."""
 
 
-@njit(cache=True)
+@inner
 def step_seconds(
     kind: int,
     k: NDArray[np.float64],
@@ -93,18 +94,19 @@ def step_seconds(
     return seconds
 
 
-@njit(cache=True)
+@kernel
 def _each_step_s(
-    kind: int, k: NDArray[np.float64], features: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    seconds = np.empty(len(features))
+    kind: int,
+    k: NDArray[np.float64],
+    features: NDArray[np.float64],
+    seconds: NDArray[np.float64],
+) -> None:
     for i in range(len(features)):
         f = features[i]
         seconds[i] = step_seconds(kind, k, f[0], f[1], f[2], f[3], f[4], f[5])
-    return seconds
 
 
-@njit(cache=True)
+@kernel
 def _alone_s(
     kind: int, k: NDArray[np.float64], cached: int, n_input: int, n_output: int, budget: int
 ) -> float:
@@ -185,23 +187,13 @@ class LatencyModel:
 
     def seconds(self, features: StepFeatures) -> float:
         """Return the seconds of one step."""
-        f = features
-        return float(
-            step_seconds(
-                self.kind_code,
-                self.coefficients,
-                f.prefill_tokens,
-                f.prefill_seqs,
-                f.decode_seqs,
-                f.context_tokens,
-                f.decode_context_tokens,
-                f.prefill_pairs,
-            )
-        )
+        return float(self.each_seconds(np.array([dataclasses.astuple(features)]))[0])
 
     def each_seconds(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the seconds of many steps; (n, 6), columns in the order of `StepFeatures`."""
-        seconds: NDArray[np.float64] = _each_step_s(self.kind_code, self.coefficients, features)
+        seconds = np.empty(len(features))
+        rows = np.ascontiguousarray(features, np.float64)
+        _each_step_s(self.kind_code, self.coefficients, rows, seconds)
         return seconds
 
     def unloaded_s(

@@ -28,6 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import ConfigError, PolicyError
+from ..kernels import CompileError, c_function, inner
 
 
 class Block(NamedTuple):
@@ -289,17 +290,18 @@ class CompiledPolicy(Policy):
     is_uniform = False
 
     @abstractmethod
-    def event_address(self) -> int:
-        """Address of `double event(int64 event, int64 state, int64 block_id, double * 10)`."""
+    def event_function(self) -> Callable[..., float]:
+        """Return the function to compile: (event, state address, block id, 10 features)."""
 
     @abstractmethod
     def new_state(self, setting: Setting, cache: int) -> NDArray[np.int64]:
         """State array of one cache, whose address the event function gets."""
 
     def bind(self, setting: Setting) -> Binding:
-        from .order import HOOKED
+        from .order import HOOKED, N_FEATURES
 
-        binding = Binding(mode=HOOKED, event=self.event_address())
+        event = _compiled(type(self), self.event_function(), 3, N_FEATURES - 1)
+        binding = Binding(mode=HOOKED, event=event)
         states = [self.new_state(setting, cache) for cache in range(setting.n_caches)]
         binding.states = [state.ctypes.data for state in states]
         binding.kept_alive += [states, setting.kept_alive]
@@ -324,77 +326,66 @@ def _callback(function: Callable[..., float], n_ints: int, n_floats: int, bindin
     return ctypes.cast(pointer, ctypes.c_void_p).value or 0
 
 
-def _compiled(policy: type, signature: Any, call: Callable[..., float]) -> Any:
-    from numba import cfunc
-    from numba.core.errors import NumbaError
-
-    try:
-        return cfunc(signature)(call)
-    except NumbaError as error:
-        told = [line for line in str(error).splitlines() if line.startswith("Unknown")]
-        reason = told[0].partition(" of type")[0] if told else type(error).__name__
-        place = inspect.getfile(policy)
-        raise PolicyError(
-            f"policy {place}:{policy.__name__}: cannot be compiled: {reason}; without"
-            " compiled = True it runs as plain Python"
-        ) from None
-
-
-_COMPILED: dict[type, Any] = {}
-"""Compiled functions by policy class: compiling twice gives the same function."""
-
-
 def _compiled_score(policy: type[ScorePolicy]) -> int:
-    if policy not in _COMPILED:
-        from numba import njit, types
+    from .order import N_FEATURES
 
-        from .order import N_FEATURES
+    score: Any = inner(policy.score)
+    make: Any = Block
 
-        score = njit(policy.score)
-        make: Any = Block
-        signature = types.float64(types.int64, *[types.float64] * (N_FEATURES - 1))
+    def call(
+        block_id: int,
+        key: float,
+        depth: float,
+        category: float,
+        last_access: float,
+        last_access_s: float,
+        inserted: float,
+        inserted_s: float,
+        n_hits: float,
+        next_use: float,
+        clock: float,
+    ) -> float:
+        block = make(
+            block_id,
+            key,
+            depth,
+            category,
+            last_access,
+            last_access_s,
+            inserted,
+            inserted_s,
+            n_hits,
+            next_use,
+            clock,
+        )
+        return float(score(block))
 
-        def call(
-            block_id: int,
-            key: float,
-            depth: float,
-            category: float,
-            last_access: float,
-            last_access_s: float,
-            inserted: float,
-            inserted_s: float,
-            n_hits: float,
-            next_use: float,
-            clock: float,
-        ) -> float:
-            block = make(
-                block_id,
-                key,
-                depth,
-                category,
-                last_access,
-                last_access_s,
-                inserted,
-                inserted_s,
-                n_hits,
-                next_use,
-                clock,
-            )
-            return float(score(block))
-
-        _COMPILED[policy] = _compiled(policy, signature, call)
-    return int(_COMPILED[policy].address)
+    return _compiled(policy, call, 1, N_FEATURES - 1)
 
 
 def _compiled_value(policy: type[QueuePolicy]) -> int:
+    value: Any = inner(policy.value)
+
+    def call(category: int, age_s: float, a: float, b: float, c: float) -> float:
+        return float(value(category, age_s, a, b, c))
+
+    return _compiled(policy, call, 1, 4)
+
+
+_COMPILED: dict[type, int] = {}
+"""Addresses of compiled functions by policy class: compiling twice gives the same function."""
+
+
+def _compiled(policy: type, call: Callable[..., float], n_ints: int, n_floats: int) -> int:
+    """Compile a policy's function; it is kept for later runs if it is one of kvsim's own."""
     if policy not in _COMPILED:
-        from numba import njit, types
-
-        value = njit(policy.value)
-        signature = types.float64(types.int64, *[types.float64] * 4)
-
-        def call(category: int, age_s: float, a: float, b: float, c: float) -> float:
-            return float(value(category, age_s, a, b, c))
-
-        _COMPILED[policy] = _compiled(policy, signature, call)
-    return int(_COMPILED[policy].address)
+        is_own = policy.__module__.startswith(f"{__package__}.")
+        name = f"{policy.__module__}.{policy.__qualname__}" if is_own else None
+        try:
+            _COMPILED[policy] = c_function(call, n_ints, n_floats, name=name)
+        except CompileError as error:
+            raise PolicyError(
+                f"policy {inspect.getfile(policy)}:{policy.__name__}: cannot be compiled:"
+                f" {error}; without compiled = True it runs as plain Python"
+            ) from None
+    return _COMPILED[policy]

@@ -10,12 +10,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from llvmlite import ir
-from numba import carray, types
-from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from .inner import inner, pointer
+from ..kernels import c_call, inner, view
 
 if TYPE_CHECKING:
     from .base import Binding
@@ -93,29 +90,26 @@ N_FEATURES = 11
 @inner
 def ints_at(address: int, n: int) -> NDArray[np.int64]:
     """View memory at `address` as n int64: how a compiled policy reaches its state."""
-    return carray(pointer(address), (n,), np.int64)
+    return view(address, (n,), np.int64)
 
 
 @inner
 def items_at(address: int, n: int) -> NDArray[Any]:
     """View memory at `address` as n records of ITEM."""
-    return carray(pointer(address), (n,), ITEM)
+    return view(address, (n,), ITEM)
 
 
 @inner
 def heaps_at(address: int, n: int) -> NDArray[Any]:
     """View memory at `address` as n records of ENTRY."""
-    return carray(pointer(address), (n,), ENTRY)
+    return view(address, (n,), ENTRY)
 
 
 @inner
 def numbers_at(address: int, n: int) -> NDArray[np.int32]:
     """View memory at `address` as n int32."""
-    return carray(pointer(address), (n,), np.int32)
+    return view(address, (n,), np.int32)
 
-
-EVENT_SIGNATURE = types.float64(types.int64, types.int64, types.int64, *[types.float64] * 10)
-"""Signature of a compiled policy's event function: event, state address, block id, features."""
 
 Items = NDArray[Any]
 Heaps = NDArray[Any]
@@ -123,33 +117,9 @@ Entry = Any  # a record of dtype ENTRY
 Order = Any  # a record of dtype ORDER
 
 
-def _c_call(n_ints: int, n_floats: int) -> Any:
-    """Make an intrinsic that calls the C function at an address: int64s, then doubles."""
-
-    @intrinsic
-    def call(typing_context: Any, address: Any, ints: Any, floats: Any) -> Any:
-        signature = types.float64(
-            types.int64,
-            types.UniTuple(types.int64, n_ints),
-            types.UniTuple(types.float64, n_floats),
-        )
-
-        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            double = ir.DoubleType()
-            parameters = [ir.IntType(64)] * n_ints + [double] * n_floats
-            function = ir.FunctionType(double, parameters)
-            values = [builder.extract_value(args[1], i) for i in range(n_ints)]
-            values += [builder.extract_value(args[2], i) for i in range(n_floats)]
-            return builder.call(builder.inttoptr(args[0], function.as_pointer()), values)
-
-        return signature, codegen
-
-    return call
-
-
-_call_score = _c_call(1, N_FEATURES - 1)
-_call_value = _c_call(1, 4)
-_call_event = _c_call(3, N_FEATURES - 1)
+_call_score = c_call(1, N_FEATURES - 1)
+_call_value = c_call(1, 4)
+_call_event = c_call(3, N_FEATURES - 1)
 
 
 @inner

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
-from numba import cfunc
 from numpy.typing import NDArray
 
 from .base import CompiledPolicy, Setting
-from .order import EVENT_ADD, EVENT_REMOVE, EVENT_SIGNATURE, EVENT_VICTIM, ints_at
+from .order import EVENT_ADD, EVENT_REMOVE, EVENT_VICTIM, ints_at
 
 GENERATOR, N_CANDIDATES, N_ITEMS, HEADER = 0, 1, 2, 3
 
 
-@cfunc(EVENT_SIGNATURE, cache=True)
 def _event(
     event: int,
     state: int,
@@ -55,8 +55,8 @@ def _event(
 class RandomLeaf(CompiledPolicy):
     """Evict a candidate chosen evenly at random: the floor that a policy must beat."""
 
-    def event_address(self) -> int:
-        return int(_event.address)
+    def event_function(self) -> Callable[..., float]:
+        return _event
 
     def new_state(self, setting: Setting, cache: int) -> NDArray[np.int64]:
         state = np.zeros(HEADER + 2 * setting.n_items, np.int64)

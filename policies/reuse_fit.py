@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .inner import inner
+from ..kernels import inner
 
 ACCESSES, REUSES, GAP_SUM_S, SHORTEST_GAP_S = range(4)
 

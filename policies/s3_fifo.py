@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numba import cfunc
 from numpy.typing import NDArray
 
+from ..kernels import inner
 from .base import CompiledPolicy, Setting
-from .inner import inner
 from .order import (
     ENTRY,
     EVENT_ADD,
@@ -17,7 +17,6 @@ from .order import (
     EVENT_HIT,
     EVENT_INSERT,
     EVENT_REMOVE,
-    EVENT_SIGNATURE,
     EVENT_VICTIM,
     ITEM,
     heap_first,
@@ -83,7 +82,6 @@ def _drop_oldest(s: NDArray[np.int64], ghost: NDArray[np.int32]) -> None:
         s[N_GHOSTS] -= 1
 
 
-@cfunc(EVENT_SIGNATURE, cache=True)
 def _event(
     event: int,
     state: int,
@@ -169,8 +167,8 @@ class S3Fifo(CompiledPolicy):
     promote_at: int = 2
     """Uses in the small queue that move a block to the main one."""
 
-    def event_address(self) -> int:
-        return int(_event.address)
+    def event_function(self) -> Callable[..., float]:
+        return _event
 
     def new_state(self, setting: Setting, cache: int) -> NDArray[np.int64]:
         n_ghosts = int(setting.capacity_blocks * self.ghost_share)

@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from .. import PolicyError
+from ..kernels import jitted
 from .base import (
     Binding,
     Block,
@@ -349,17 +349,17 @@ class _BoundCache(_Chooser):
         return int(found)
 
 
-@njit(cache=True)
+@jitted
 def _add(orders: NDArray[Any], items: Items, heaps: Heaps, cache: int, x: int) -> None:
     add(orders[cache], items, heaps, x)
 
 
-@njit(cache=True)
+@jitted
 def _remove(orders: NDArray[Any], items: Items, heaps: Heaps, cache: int, x: int) -> None:
     remove(orders[cache], items, heaps, x)
 
 
-@njit(cache=True)
+@jitted
 def _notify(
     orders: NDArray[Any], items: Items, heaps: Heaps, cache: int, x: int, event: int
 ) -> None:
@@ -367,7 +367,7 @@ def _notify(
         notify(orders[cache], items, x, event)
 
 
-@njit(cache=True)
+@jitted
 def _victim(
     orders: NDArray[Any],
     items: Items,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..calibration.latency import step_seconds
-from ..policies.inner import inner
+from ..kernels import inner
 from .scheduler import block_count, grow
 from .state import (
     MARK_ALLOWANCE,

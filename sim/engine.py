@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 import simpy
-from numba import njit
 from numpy.typing import NDArray
 
+from ..kernels import kernel
 from ..policies.reuse_fit import ReuseFit, observe
 from .decision_log import DecisionLog
 from .instance import (
@@ -243,7 +243,7 @@ def think_times_s(prepared: Prepared) -> NDArray[np.float64]:
     return think_s
 
 
-@njit(cache=True)
+@kernel
 def _run(
     c: State,
     fit: ReuseFit,
@@ -279,7 +279,7 @@ def _run(
         r += 1
 
 
-@njit(cache=True)
+@kernel
 def _advance_to_finish(c: State, until_s: float) -> tuple[int, float]:
     """Move all instances in step with each other until an awaited request finishes."""
     marks(c)[MARK_AWAITED] = 0

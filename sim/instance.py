@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..policies.inner import inner
+from ..kernels import inner
 from .coasting import coast
 from .recording import has_log_room
 from .scheduler import commit, schedule

@@ -16,7 +16,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ..policies.inner import inner
+from ..kernels import inner
 from ..policies.order import (
     EVENT_EVICT,
     EVENT_HIT,

@@ -12,11 +12,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import carray, njit
 from numpy.typing import NDArray
 
+from ..kernels import inner, kernel, view
 from ..policies.base import Policy, Setting
-from ..policies.inner import inner, pointer
 from ..policies.order import (
     ENTRY,
     EVENT_EVICT,
@@ -83,61 +82,61 @@ Cache = int  # the address of a record of dtype CACHE
 @inner
 def _sizes(c: Cache) -> Any:
     """The record itself: sizes, by the names of SIZES."""
-    return carray(pointer(c), (1,), CACHE)[0]
+    return view(c, (1,), CACHE)[0]
 
 
 @inner
 def _segments(c: Cache) -> NDArray[Any]:
     """(n_segments,) of SEGMENT."""
-    return carray(pointer(_sizes(c).segments), (_sizes(c).n_segments,), SEGMENT)
+    return view(_sizes(c).segments, (_sizes(c).n_segments,), SEGMENT)
 
 
 @inner
 def _pieces(c: Cache) -> NDArray[Any]:
     """(n_pieces,) of PIECE."""
-    return carray(pointer(_sizes(c).pieces), (_sizes(c).n_pieces,), PIECE)
+    return view(_sizes(c).pieces, (_sizes(c).n_pieces,), PIECE)
 
 
 @inner
 def _items(c: Cache) -> NDArray[Any]:
     """(n_pieces,) of ITEM: the pieces as the policy sees them."""
-    return carray(pointer(_sizes(c).items), (_sizes(c).n_pieces,), ITEM)
+    return view(_sizes(c).items, (_sizes(c).n_pieces,), ITEM)
 
 
 @inner
 def _free_pieces(c: Cache) -> NDArray[np.int32]:
     """A stack of pieces once used; its height and the pieces never used are the last elements."""
-    return carray(pointer(_sizes(c).free_pieces), (_sizes(c).n_pieces + 2,), np.int32)
+    return view(_sizes(c).free_pieces, (_sizes(c).n_pieces + 2,), np.int32)
 
 
 @inner
 def _order(c: Cache) -> Any:
     """The order of the pieces, a record of ORDER."""
-    return carray(pointer(_sizes(c).orders), (1,), ORDER)[0]
+    return view(_sizes(c).orders, (1,), ORDER)[0]
 
 
 @inner
 def _heaps(c: Cache) -> NDArray[Any]:
     """(n_heap_entries,) of ENTRY."""
-    return carray(pointer(_sizes(c).heaps), (_sizes(c).n_heap_entries,), ENTRY)
+    return view(_sizes(c).heaps, (_sizes(c).n_heap_entries,), ENTRY)
 
 
 @inner
 def _params(c: Cache) -> NDArray[np.float64]:
     """(n_queues, 3): parameters of category queues."""
-    return carray(pointer(_sizes(c).params), (_sizes(c).n_queues, 3), np.float64)
+    return view(_sizes(c).params, (_sizes(c).n_queues, 3), np.float64)
 
 
 @inner
 def _use_offsets(c: Cache) -> NDArray[np.int64]:
     """(n_segments + 1,): where the uses of each segment start."""
-    return carray(pointer(_sizes(c).use_offsets), (_sizes(c).n_segments + 1,), np.int64)
+    return view(_sizes(c).use_offsets, (_sizes(c).n_segments + 1,), np.int64)
 
 
 @inner
 def _uses(c: Cache) -> NDArray[np.int32]:
     """(n_uses,): requests that use each segment, in order; empty unless the policy is offline."""
-    return carray(pointer(_sizes(c).uses), (_sizes(c).n_uses,), np.int32)
+    return view(_sizes(c).uses, (_sizes(c).n_uses,), np.int32)
 
 
 def replay(
@@ -211,13 +210,15 @@ def replay(
         "uses": uses,
     }
     cache = Pointers(CACHE, sizes, arrays)
-    hits = _replay(cache.address, fit, tree.end, path_blocks, arrival_s, category.astype(np.int32))
+    hits = np.zeros(len(path_blocks), np.int32)
+    now_s = np.ascontiguousarray(arrival_s)
+    _replay(cache.address, fit, tree.end, path_blocks, now_s, category.astype(np.int32), hits)
     if orders["error"][0]:
         raise binding.failure(name or type(policy).__name__, orders)
     return hits
 
 
-@njit(cache=True)
+@kernel
 def _replay(
     c: Cache,
     fit: ReuseFit,
@@ -225,8 +226,9 @@ def _replay(
     path_blocks: NDArray[np.int64],
     arrival_s: NDArray[np.float64],
     category: NDArray[np.int32],
-) -> NDArray[np.int32]:
-    hits = np.zeros(len(end), np.int32)
+    hits: NDArray[np.int32],
+) -> None:
+    """Write the hit blocks of each request to `hits`, (n_requests,) of 0."""
     order = _order(c)
     has_fit = len(fit.segments) > 0
     n_cached = 0
@@ -244,15 +246,14 @@ def _replay(
         while n_cached + n_new > _sizes(c).capacity:
             n_cached -= _evict(c, n_cached + n_new - _sizes(c).capacity, held, now_s)
             if order.error:
-                return hits
+                return
         if n_new > 0:
             _insert(c, end[t], t, now_s, category[t], clock)
             n_cached += n_new
         if _segments(c)[end[t]].n_children == 0:
             _offer(c, end[t])
         if order.error:
-            return hits
-    return hits
+            return
 
 
 @inner

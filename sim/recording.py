@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..policies.inner import inner
+from ..kernels import inner
 from .state import (
     FINISHED,
     MARK_LOG,

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import ConfigError
-from ..policies.inner import inner
+from ..kernels import inner
 from .scheduler import write_keys
 from .state import MARK_ROUTED, State, copies, instances, marks, requests, row_of, sizes
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..calibration.latency import step_seconds
-from ..policies.inner import inner
+from ..kernels import inner
 from .kvcache import index_private, lookup, publish, release, take, touch
 from .recording import log_step, sample
 from .state import (

@@ -10,10 +10,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import carray
 from numpy.typing import NDArray
 
-from ..policies.inner import inner, pointer
+from ..kernels import inner, view
 from ..policies.order import ENTRY, ITEM, ORDER
 from .pointers import Pointers
 
@@ -216,7 +215,7 @@ class Cluster(Pointers):
 @inner
 def sizes(c: State) -> Any:
     """The record itself: sizes and settings, by the names of SIZES."""
-    return carray(pointer(c), (1,), STATE)[0]
+    return view(c, (1,), STATE)[0]
 
 
 # The pools: instance i owns blocks i * n_blocks .. (i + 1) * n_blocks - 1.
@@ -226,91 +225,91 @@ def sizes(c: State) -> Any:
 def blocks(c: State) -> NDArray[Any]:
     """(n_instances * n_blocks,) of BLOCK."""
     s = sizes(c)
-    return carray(pointer(s.blocks), (s.n_instances * s.n_blocks,), BLOCK)
+    return view(s.blocks, (s.n_instances * s.n_blocks,), BLOCK)
 
 
 @inner
 def items(c: State) -> NDArray[Any]:
     """The same blocks as a policy sees them, ITEM; (1,) where the lru list orders."""
     s = sizes(c)
-    return carray(pointer(s.items), (s.n_instances * s.n_blocks,), ITEM)
+    return view(s.items, (s.n_instances * s.n_blocks,), ITEM)
 
 
 @inner
 def parent_key(c: State) -> NDArray[np.int32]:
     """Key of the block before, by block; (1,) where the lru list orders."""
     s = sizes(c)
-    return carray(pointer(s.parent_key), (s.n_instances * s.n_blocks,), np.int32)
+    return view(s.parent_key, (s.n_instances * s.n_blocks,), np.int32)
 
 
 @inner
 def pools(c: State) -> NDArray[Any]:
     """(n_instances,) of POOL."""
     s = sizes(c)
-    return carray(pointer(s.pools), (s.n_instances,), POOL)
+    return view(s.pools, (s.n_instances,), POOL)
 
 
 @inner
 def orders(c: State) -> NDArray[Any]:
     """(n_instances,) of ORDER."""
     s = sizes(c)
-    return carray(pointer(s.orders), (s.n_instances,), ORDER)
+    return view(s.orders, (s.n_instances,), ORDER)
 
 
 @inner
 def heaps(c: State) -> NDArray[Any]:
     """(n_heap_entries,) of ENTRY: heaps of the policy."""
     s = sizes(c)
-    return carray(pointer(s.heaps), (s.n_heap_entries,), ENTRY)
+    return view(s.heaps, (s.n_heap_entries,), ENTRY)
 
 
 @inner
 def params(c: State) -> NDArray[np.float64]:
     """(n_queues, 3): parameters of category queues."""
     s = sizes(c)
-    return carray(pointer(s.params), (s.n_queues, 3), np.float64)
+    return view(s.params, (s.n_queues, 3), np.float64)
 
 
 @inner
 def row_of(c: State) -> NDArray[np.int32]:
     """(n_keys,): row of `copies`, -1 if no instance holds the key."""
     s = sizes(c)
-    return carray(pointer(s.row_of), (s.n_keys,), np.int32)
+    return view(s.row_of, (s.n_keys,), np.int32)
 
 
 @inner
 def copies(c: State) -> NDArray[np.int32]:
     """(n_rows, n_instances): oldest copy of a key, -1 if none."""
     s = sizes(c)
-    return carray(pointer(s.copies), (s.n_rows, s.n_instances), np.int32)
+    return view(s.copies, (s.n_rows, s.n_instances), np.int32)
 
 
 @inner
 def n_children(c: State) -> NDArray[np.int32]:
     """(n_rows, n_instances): cached keys one block deeper; (1, 1) where the lru list orders."""
     s = sizes(c)
-    return carray(pointer(s.n_children), (s.n_rows, s.n_instances), np.int32)
+    return view(s.n_children, (s.n_rows, s.n_instances), np.int32)
 
 
 @inner
 def n_holders(c: State) -> NDArray[np.int32]:
     """(n_rows,): instances that hold the key."""
     s = sizes(c)
-    return carray(pointer(s.n_holders), (s.n_rows,), np.int32)
+    return view(s.n_holders, (s.n_rows,), np.int32)
 
 
 @inner
 def free_rows(c: State) -> NDArray[np.int32]:
     """(n_rows + 1,): a stack of unused rows; its height is in the last element."""
     s = sizes(c)
-    return carray(pointer(s.free_rows), (s.n_rows + 1,), np.int32)
+    return view(s.free_rows, (s.n_rows + 1,), np.int32)
 
 
 @inner
 def unkeyed(c: State) -> NDArray[np.int32]:
     """(n_instances, n_blocks): stack of free blocks without a key."""
     s = sizes(c)
-    return carray(pointer(s.unkeyed), (s.n_instances, s.n_blocks), np.int32)
+    return view(s.unkeyed, (s.n_instances, s.n_blocks), np.int32)
 
 
 # The requests and their prefix tree (see kvsim.traces.prefix_tree).
@@ -320,56 +319,56 @@ def unkeyed(c: State) -> NDArray[np.int32]:
 def requests(c: State) -> NDArray[Any]:
     """(n_requests,) of REQUEST."""
     s = sizes(c)
-    return carray(pointer(s.requests), (s.n_requests,), REQUEST)
+    return view(s.requests, (s.n_requests,), REQUEST)
 
 
 @inner
 def instances(c: State) -> NDArray[Any]:
     """(n_instances,) of INSTANCE."""
     s = sizes(c)
-    return carray(pointer(s.instances), (s.n_instances,), INSTANCE)
+    return view(s.instances, (s.n_instances,), INSTANCE)
 
 
 @inner
 def segment_parent(c: State) -> NDArray[np.int32]:
     """(n_segments,)"""
     s = sizes(c)
-    return carray(pointer(s.segment_parent), (s.n_segments,), np.int32)
+    return view(s.segment_parent, (s.n_segments,), np.int32)
 
 
 @inner
 def segment_depth(c: State) -> NDArray[np.int32]:
     """(n_segments,)"""
     s = sizes(c)
-    return carray(pointer(s.segment_depth), (s.n_segments,), np.int32)
+    return view(s.segment_depth, (s.n_segments,), np.int32)
 
 
 @inner
 def segment_first_key(c: State) -> NDArray[np.int64]:
     """(n_segments,)"""
     s = sizes(c)
-    return carray(pointer(s.segment_first_key), (s.n_segments,), np.int64)
+    return view(s.segment_first_key, (s.n_segments,), np.int64)
 
 
 @inner
 def segment_of(c: State) -> NDArray[np.int32]:
     """(n_segment_keys,): segment of a key; empty unless the policy needs the future."""
     s = sizes(c)
-    return carray(pointer(s.segment_of), (s.n_segment_keys,), np.int32)
+    return view(s.segment_of, (s.n_segment_keys,), np.int32)
 
 
 @inner
 def uses(c: State) -> NDArray[np.int32]:
     """(n_uses,): requests that touch each segment, in order of arrival; empty likewise."""
     s = sizes(c)
-    return carray(pointer(s.uses), (s.n_uses,), np.int32)
+    return view(s.uses, (s.n_uses,), np.int32)
 
 
 @inner
 def use_offsets(c: State) -> NDArray[np.int64]:
     """(n_segments + 1,): where the uses of each segment start."""
     s = sizes(c)
-    return carray(pointer(s.use_offsets), (s.n_segments + 1,), np.int64)
+    return view(s.use_offsets, (s.n_segments + 1,), np.int64)
 
 
 # The open step and the running requests of each instance.
@@ -380,7 +379,7 @@ def tables(c: State) -> NDArray[np.int32]:
     """(n_instances, n_tables, n_table_blocks): blocks of running requests."""
     s = sizes(c)
     shape = (s.n_instances, s.n_tables, s.n_table_blocks)
-    return carray(pointer(s.tables), shape, np.int32)
+    return view(s.tables, shape, np.int32)
 
 
 @inner
@@ -388,35 +387,35 @@ def table_keys(c: State) -> NDArray[np.int32]:
     """The same shape: keys of a request's full blocks, prompt and output."""
     s = sizes(c)
     shape = (s.n_instances, s.n_tables, s.n_table_blocks)
-    return carray(pointer(s.table_keys), shape, np.int32)
+    return view(s.table_keys, shape, np.int32)
 
 
 @inner
 def free_tables(c: State) -> NDArray[np.int32]:
     """(n_instances, n_tables): stack of unused tables."""
     s = sizes(c)
-    return carray(pointer(s.free_tables), (s.n_instances, s.n_tables), np.int32)
+    return view(s.free_tables, (s.n_instances, s.n_tables), np.int32)
 
 
 @inner
 def running(c: State) -> NDArray[np.int32]:
     """(n_instances, max_num_seqs): requests in order of admission."""
     s = sizes(c)
-    return carray(pointer(s.running), (s.n_instances, s.max_num_seqs), np.int32)
+    return view(s.running, (s.n_instances, s.max_num_seqs), np.int32)
 
 
 @inner
 def entries(c: State) -> NDArray[np.int32]:
     """(n_instances, max_num_seqs, 3): request, n tokens, C computed before; of the open step."""
     s = sizes(c)
-    return carray(pointer(s.entries), (s.n_instances, s.max_num_seqs, 3), np.int32)
+    return view(s.entries, (s.n_instances, s.max_num_seqs, 3), np.int32)
 
 
 @inner
 def preempted(c: State) -> NDArray[np.int32]:
     """(n_instances, max_num_seqs): preempted in the open step, in order."""
     s = sizes(c)
-    return carray(pointer(s.preempted), (s.n_instances, s.max_num_seqs), np.int32)
+    return view(s.preempted, (s.n_instances, s.max_num_seqs), np.int32)
 
 
 # What is recorded.
@@ -426,14 +425,14 @@ def preempted(c: State) -> NDArray[np.int32]:
 def log(c: State) -> NDArray[np.int32]:
     """(n_log,): records of finished steps; empty if nothing is logged."""
     s = sizes(c)
-    return carray(pointer(s.log), (s.n_log,), np.int32)
+    return view(s.log, (s.n_log,), np.int32)
 
 
 @inner
 def log_start_s(c: State) -> NDArray[np.float64]:
     """(n_log // 8,): start of each logged step."""
     s = sizes(c)
-    return carray(pointer(s.log_start_s), (s.n_log // 8,), np.float64)
+    return view(s.log_start_s, (s.n_log // 8,), np.float64)
 
 
 @inner
@@ -441,25 +440,25 @@ def samples(c: State) -> NDArray[np.float64]:
     """(n_samples, n_instances, fields): state at the first step of each interval."""
     s = sizes(c)
     shape = (s.n_samples, s.n_instances, len(SAMPLE_FIELDS))
-    return carray(pointer(s.samples), shape, np.float64)
+    return view(s.samples, shape, np.float64)
 
 
 @inner
 def marks(c: State) -> NDArray[np.int64]:
     """(N_MARKS,)"""
     s = sizes(c)
-    return carray(pointer(s.marks), (N_MARKS,), np.int64)
+    return view(s.marks, (N_MARKS,), np.int64)
 
 
 @inner
 def sample_every_s(c: State) -> NDArray[np.float64]:
     """(1,): seconds of a sampling interval."""
     s = sizes(c)
-    return carray(pointer(s.sample_every_s), (1,), np.float64)
+    return view(s.sample_every_s, (1,), np.float64)
 
 
 @inner
 def latency(c: State) -> NDArray[np.float64]:
     """(8,): coefficients of the latency model."""
     s = sizes(c)
-    return carray(pointer(s.latency), (8,), np.float64)
+    return view(s.latency, (8,), np.float64)

@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from .. import ConfigError
+from ..kernels import kernel
 from ..traces.prefix_tree import PrefixTree
 from .runs import find_runs
 
@@ -55,17 +55,20 @@ def lru_replay(tree: PrefixTree, capacity: int) -> NDArray[np.int32]:
         ConfigError: the capacity is not a whole number of blocks, at least 1.
     """
     n_free = min(checked_capacity(capacity), max(tree.n_keys, 1))
-    return _lru_replay(tree.parent, tree.n_blocks, tree.depth, tree.end, n_free)
+    rows = np.zeros((len(tree.parent), _ROW), np.int32)
+    rows[:, _PARENT] = tree.parent
+    rows[:, _BLOCKS] = tree.n_blocks
+    rows[:, _DEPTH] = tree.depth
+    rows[:, _LAST] = -1
+    hits = np.zeros(len(tree.end), np.int32)
+    _lru_replay(rows, tree.end, n_free, hits)
+    return hits
 
 
-@njit(cache=True)
+@kernel
 def _lru_replay(
-    parent: NDArray[np.int32],
-    n_blocks: NDArray[np.int32],
-    depth: NDArray[np.int32],
-    end: NDArray[np.int32],
-    capacity: int,
-) -> NDArray[np.int32]:
+    rows: NDArray[np.int32], end: NDArray[np.int32], capacity: int, hits: NDArray[np.int32]
+) -> None:
     """Replay on segments: `end` itself, read a second time, is the eviction queue.
 
     Its entry f is stale if the segment was an end again later, and must wait if segments below
@@ -73,13 +76,6 @@ def _lru_replay(
     tail; when it is gone and was its parent's last cached child, then the parent's newest use
     is the child's, so the parent follows at once, unless it was an end after f.
     """
-    rows = np.zeros((len(parent), _ROW), np.int32)
-    for s in range(len(parent)):
-        rows[s, _PARENT] = parent[s]
-        rows[s, _BLOCKS] = n_blocks[s]
-        rows[s, _DEPTH] = depth[s]
-        rows[s, _LAST] = -1
-    hits = np.zeros(len(end), np.int32)
     n_free = capacity
     front = -1
     victim = np.int32(-1)
@@ -119,7 +115,6 @@ def _lru_replay(
                 victim = rows[victim, _PARENT]
                 if victim >= 0:
                     rows[victim, _KIDS] -= 1
-    return hits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,7 +159,9 @@ def lru_curve(tree: PrefixTree) -> LruCurve:
     """
     longest = int(tree.path_blocks.max(initial=0))
     runs = find_runs(tree, longest)
-    start = _newer_blocks(runs.offsets, runs.last_use, runs.n_blocks, runs.path_blocks)
+    fenwick = np.zeros(len(runs.path_blocks) + 1, np.int64)
+    start = np.empty(len(runs.last_use), np.int64)
+    _newer_blocks(runs.offsets, runs.last_use, runs.n_blocks, runs.path_blocks, fenwick, start)
     # a run is a ramp from `start` to `start + n_blocks`: sort both ends, sum up the slopes
     turns = np.concatenate((start << 1, (start + runs.n_blocks << 1) | 1, np.zeros(1, np.int64)))
     turns.sort()
@@ -175,21 +172,21 @@ def lru_curve(tree: PrefixTree) -> LruCurve:
     return LruCurve(tree=tree, longest=longest, capacity=at[is_last], hits=hits[is_last])
 
 
-@njit(cache=True)
+@kernel
 def _newer_blocks(
     offsets: NDArray[np.int64],
     last_use: NDArray[np.int32],
     n_blocks: NDArray[np.int32],
     path_blocks: NDArray[np.int64],
-) -> NDArray[np.int64]:
-    """Count, for every run, the distinct blocks used later than it: (n_runs,).
+    fenwick: NDArray[np.int64],
+    newer: NDArray[np.int64],
+) -> None:
+    """Write to `newer`, for every run, how many distinct blocks were used later: (n_runs,).
 
-    A Fenwick tree holds the blocks last used by each request. It grows by one entry a request,
+    The Fenwick tree holds the blocks last used by each request. It grows by one entry a request,
     made from the entries it covers, so an update climbs no further than the present. Runs are
     deepest and so oldest first: taking one out leaves the counts of the others as they were.
     """
-    fenwick = np.zeros(len(path_blocks) + 1, np.int64)
-    newer = np.empty(len(last_use), np.int64)
     n_seen = 0
     for t in range(len(path_blocks)):
         for k in range(offsets[t], offsets[t + 1]):
@@ -211,4 +208,3 @@ def _newer_blocks(
             covered += fenwick[j]
             j &= j - 1
         fenwick[t + 1] = covered
-    return newer

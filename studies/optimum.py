@@ -12,11 +12,12 @@ Discrete Applied Mathematics 1995).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from ..kernels import inner, kernel
 from ..traces.prefix_tree import PrefixTree
 from .curves import checked_capacity
 from .runs import Runs, find_runs
@@ -33,7 +34,7 @@ def optimum_replay(tree: PrefixTree, capacity: int) -> NDArray[np.int32]:
     """
     n_blocks = min(checked_capacity(capacity), max(tree.n_keys, 1))
     runs = find_runs(tree, n_blocks)
-    return _furthest_first(*_by_last_use(runs), runs.path_blocks, n_blocks)
+    return _hits(_by_last_use(runs), runs.path_blocks, n_blocks)
 
 
 def optimum_curve(
@@ -54,69 +55,87 @@ def optimum_curve(
         reuses = _by_last_use(runs)
     for i, c in enumerate(wanted):
         if c >= longest:
-            hits[i] = _furthest_first(*reuses, runs.path_blocks, c).sum(dtype=np.int64)
+            hits[i] = _hits(reuses, runs.path_blocks, c).sum(dtype=np.int64)
         else:
             hits[i] = optimum_replay(tree, c).sum(dtype=np.int64)
     return hits
 
 
-def _by_last_use(
-    runs: Runs,
-) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32]]:
-    """Group runs by the request that used them last: offsets, the next user, blocks."""
-    out: tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32]]
-    out = _turn_around(runs.offsets, runs.last_use, runs.n_blocks)
-    return out
+class _Reuses(NamedTuple):
+    """Runs, grouped by the request that used them last."""
+
+    after: NDArray[np.int64]
+    """(n_requests + 1,): where the runs last used by each request start."""
+    next_use: NDArray[np.int32]
+    """(n_runs,): the request that uses the blocks next."""
+    n_blocks: NDArray[np.int32]
+    """(n_runs,)"""
 
 
-@njit(cache=True)
+def _by_last_use(runs: Runs) -> _Reuses:
+    n_runs = len(runs.last_use)
+    after = np.zeros(len(runs.offsets), np.int64)
+    np.cumsum(np.bincount(runs.last_use, minlength=len(after) - 1), out=after[1:])
+    reuses = _Reuses(after, np.empty(n_runs, np.int32), np.empty(n_runs, np.int32))
+    _turn_around(runs.offsets, runs.last_use, runs.n_blocks, after[:-1].copy(), reuses)
+    return reuses
+
+
+@kernel
 def _turn_around(
-    offsets: NDArray[np.int64], last_use: NDArray[np.int32], n_blocks: NDArray[np.int32]
-) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32]]:
-    n_requests = len(offsets) - 1
-    after = np.zeros(n_requests + 1, np.int64)
-    for k in range(len(last_use)):
-        after[last_use[k] + 1] += 1
-    for t in range(n_requests):
-        after[t + 1] += after[t]
-    free = after[:-1].copy()
-    next_use = np.empty(len(last_use), np.int32)
-    kept = np.empty(len(last_use), np.int32)
-    for t in range(n_requests):
+    offsets: NDArray[np.int64],
+    last_use: NDArray[np.int32],
+    n_blocks: NDArray[np.int32],
+    free: NDArray[np.int64],
+    reuses: _Reuses,
+) -> None:
+    """Fill `reuses`; `free` is where the next run of each group goes."""
+    for t in range(len(offsets) - 1):
         for k in range(offsets[t], offsets[t + 1]):
             i = free[last_use[k]]
             free[last_use[k]] += 1
-            next_use[i] = t
-            kept[i] = n_blocks[k]
-    return after, next_use, kept
+            reuses.next_use[i] = t
+            reuses.n_blocks[i] = n_blocks[k]
 
 
-@njit(cache=True)
+def _hits(reuses: _Reuses, path_blocks: NDArray[np.int64], capacity: int) -> NDArray[np.int32]:
+    """Blocks hit by each request, (n_requests,)."""
+    sizes = [len(path_blocks)]
+    while sizes[-1] > 1 or len(sizes) == 1:
+        sizes.append(-(-sizes[-1] >> _BITS))
+    level_start = np.cumsum([0, *sizes[1:]])
+    hits = np.zeros(len(path_blocks), np.int32)
+    _furthest_first(
+        reuses,
+        path_blocks,
+        capacity,
+        level_start,
+        np.zeros(level_start[-1], np.int64),
+        np.zeros(len(path_blocks), np.int32),
+        hits,
+    )
+    return hits
+
+
+@kernel
 def _furthest_first(
-    after: NDArray[np.int64],
-    next_use: NDArray[np.int32],
-    n_blocks: NDArray[np.int32],
+    reuses: _Reuses,
     path_blocks: NDArray[np.int64],
     capacity: int,
-) -> NDArray[np.int32]:
+    level_start: NDArray[np.int64],
+    words: NDArray[np.int64],
+    held: NDArray[np.int32],
+    hits: NDArray[np.int32],
+) -> None:
     """Hold, for each future request, how many leading blocks of its path are cached for it.
 
     Blocks without a next use are dropped first and so never held. The requests something is
-    held for form a set of bits in levels of words, so that the furthest is found from the top.
+    held for form a set of bits in levels of `words`, so that the furthest is found from the top.
     """
-    n_requests = len(path_blocks)
-    level_start = np.zeros(16, np.int64)
-    n_levels = 0
-    n_words = n_requests
-    while n_words > 1 or n_levels == 0:
-        n_words = (n_words + (1 << _BITS) - 1) >> _BITS
-        level_start[n_levels + 1] = level_start[n_levels] + n_words
-        n_levels += 1
-    words = np.zeros(level_start[n_levels], np.int64)
-    held = np.zeros(n_requests, np.int32)
-    hits = np.zeros(n_requests, np.int32)
+    after, next_use, n_blocks = reuses
+    n_levels = len(level_start) - 1
     n_held = 0
-    for t in range(n_requests):
+    for t in range(len(path_blocks)):
         if held[t] > 0:
             hits[t] = held[t]
             n_held -= held[t]
@@ -135,10 +154,9 @@ def _furthest_first(
                 _add(words, level_start, n_levels, next_use[k])
             held[next_use[k]] += n_blocks[k]
             n_held += n_blocks[k]
-    return hits
 
 
-@njit(cache=True)
+@inner
 def _add(
     words: NDArray[np.int64], level_start: NDArray[np.int64], n_levels: int, member: int
 ) -> None:
@@ -151,7 +169,7 @@ def _add(
         member >>= _BITS
 
 
-@njit(cache=True)
+@inner
 def _remove(words: NDArray[np.int64], level_start: NDArray[np.int64], member: int) -> None:
     """Take out a member; one level's empty word is the next level's member to take out."""
     level = 0
@@ -164,7 +182,7 @@ def _remove(words: NDArray[np.int64], level_start: NDArray[np.int64], member: in
         member >>= _BITS
 
 
-@njit(cache=True)
+@inner
 def _highest(words: NDArray[np.int64], level_start: NDArray[np.int64], n_levels: int) -> int:
     member = 0
     for level in range(n_levels - 1, -1, -1):

@@ -11,9 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from ..kernels import kernel
 from ..traces.prefix_tree import PrefixTree
 
 
@@ -38,51 +38,65 @@ def find_runs(tree: PrefixTree, longest: int) -> Runs:
     """
     path_blocks = tree.path_blocks
     path_blocks[path_blocks > longest] = 0
-    offsets, last_use, n_blocks = _find_runs(tree.parent, tree.n_blocks, tree.end, path_blocks)
-    return Runs(path_blocks=path_blocks, offsets=offsets, last_use=last_use, n_blocks=n_blocks)
+    segments = np.full((len(tree.parent), 4), -1, np.int32)  # a row is in one cache line
+    segments[:, 0] = tree.parent
+    segments[:, 1] = tree.n_blocks
+    offsets = np.zeros(len(tree.end) + 1, np.int64)
+    runs = np.empty((2 * len(tree.end) + 16, 2), np.int32)
+    t = 0
+    while t < len(tree.end):
+        t = _find_runs(segments, tree.end, path_blocks, t, offsets, runs)
+        if t < len(tree.end):
+            runs = np.concatenate((runs, np.empty((len(runs) + path_blocks.max(), 2), np.int32)))
+    n_runs = offsets[-1]
+    return Runs(
+        path_blocks=path_blocks,
+        offsets=offsets,
+        last_use=runs[:n_runs, 0].copy(),
+        n_blocks=runs[:n_runs, 1].copy(),
+    )
 
 
-@njit(cache=True)
+@kernel
 def _find_runs(
-    parent: NDArray[np.int32],
-    n_blocks: NDArray[np.int32],
+    segments: NDArray[np.int32],
     end: NDArray[np.int32],
     path_blocks: NDArray[np.int64],
-) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32]]:
-    n_segments = len(parent)
-    rows = np.empty((n_segments, 4), np.int32)  # one cache line: parent, blocks, last use
-    for s in range(n_segments):
-        rows[s, 0] = parent[s]
-        rows[s, 1] = n_blocks[s]
-        rows[s, 2] = -1
-    offsets = np.zeros(len(end) + 1, np.int64)
-    last_use = np.empty(2 * len(end) + 16, np.int32)
-    run_blocks = np.empty(2 * len(end) + 16, np.int32)
-    n_runs = 0
-    for t in range(len(end)):
+    first: int,
+    offsets: NDArray[np.int64],
+    runs: NDArray[np.int32],
+) -> int:
+    """Write the runs of requests `first` .. n - 1 as (last use, blocks); return n.
+
+    A row of `segments` is its parent, blocks and last use. n is less than all when `runs` is full.
+    """
+    for t in range(first, len(end)):
+        n_runs = offsets[t]
         s = end[t] if path_blocks[t] > 0 else -1
+        if n_runs + path_blocks[t] > len(runs):
+            most = 0  # a path has as many runs as segments, at most
+            while s >= 0:
+                most += 1
+                s = segments[s, 0]
+            if n_runs + most > len(runs):
+                return t
+            s = end[t]
         used = -1
         length = 0
         while s >= 0:
-            if rows[s, 2] != used:
+            if segments[s, 2] != used:
                 if used >= 0:
-                    last_use[n_runs] = used
-                    run_blocks[n_runs] = length
+                    runs[n_runs, 0] = used
+                    runs[n_runs, 1] = length
                     n_runs += 1
-                    if n_runs == len(last_use):
-                        last_use = np.concatenate((last_use, np.empty_like(last_use)))
-                        run_blocks = np.concatenate((run_blocks, np.empty_like(run_blocks)))
-                used = rows[s, 2]
+                used = segments[s, 2]
                 length = 0
-            length += rows[s, 1]
-            rows[s, 2] = t
-            s = rows[s, 0]
+            length += segments[s, 1]
+            segments[s, 2] = t
+            s = segments[s, 0]
         if used >= 0:
-            last_use[n_runs] = used
-            run_blocks[n_runs] = length
+            runs[n_runs, 0] = used
+            runs[n_runs, 1] = length
             n_runs += 1
-            if n_runs == len(last_use):
-                last_use = np.concatenate((last_use, np.empty_like(last_use)))
-                run_blocks = np.concatenate((run_blocks, np.empty_like(run_blocks)))
         offsets[t + 1] = n_runs
-    return offsets, last_use[:n_runs], run_blocks[:n_runs]
+    return len(end)

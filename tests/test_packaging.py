@@ -12,7 +12,7 @@ import pytest
 import kvsim
 
 ROOT = Path(__file__).resolve().parents[1]
-FOLDERS = ("calibration", "policies", "reports", "sim", "studies", "traces")
+FOLDERS = ("calibration", "kernels", "policies", "reports", "sim", "studies", "traces")
 
 
 @pytest.fixture(scope="module")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from ..kernels import jitted
 from .hashing import doubled, find, find_pair, grown, grown_pairs, spans
 
 _UNSEEN = -2
@@ -40,7 +40,7 @@ def known_prefixes(ids: NDArray[np.int64], offsets: NDArray[np.int64]) -> NDArra
     return known
 
 
-@njit(cache=True)
+@jitted
 def _is_chained_small(
     ids: NDArray[np.int64], offsets: NDArray[np.int64], previous: NDArray[np.int32]
 ) -> bool:
@@ -56,7 +56,7 @@ def _is_chained_small(
     return True
 
 
-@njit(cache=True)
+@jitted
 def _is_chained_hashed(ids: NDArray[np.int64], offsets: NDArray[np.int64]) -> bool:
     slots = np.full(1 << 12, -1, np.int32)
     keys = np.empty(slots.size // 2, np.int64)
@@ -81,7 +81,7 @@ def _is_chained_hashed(ids: NDArray[np.int64], offsets: NDArray[np.int64]) -> bo
     return True
 
 
-@njit(cache=True)
+@jitted
 def _chain(ids: NDArray[np.int64], offsets: NDArray[np.int64]) -> NDArray[np.int64]:
     chained = np.empty(ids.size, np.int64)
     slots = np.full(1 << 12, -1, np.int32)
@@ -106,7 +106,7 @@ def _chain(ids: NDArray[np.int64], offsets: NDArray[np.int64]) -> NDArray[np.int
     return chained
 
 
-@njit(cache=True)
+@jitted
 def _known_small(
     ids: NDArray[np.int64], offsets: NDArray[np.int64], seen: NDArray[np.bool_]
 ) -> NDArray[np.int64]:
@@ -121,7 +121,7 @@ def _known_small(
     return known
 
 
-@njit(cache=True)
+@jitted
 def _known_hashed(ids: NDArray[np.int64], offsets: NDArray[np.int64]) -> NDArray[np.int64]:
     known = np.zeros(offsets.size - 1, np.int64)
     slots = np.full(1 << 12, -1, np.int32)

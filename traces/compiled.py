@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from .. import TraceError
+from ..kernels import kernel
 from .prefix_tree import PrefixTree, compile_tree
 from .schema import Sessions, Trace
 
@@ -180,7 +180,10 @@ def _read(file: Path, digest: str) -> CompiledTrace | None:
         rows = np.arange(len(column["arrival_s"]))
         parent = column["parent"]
         tree_parent = np.arange(len(column["tree_parent"]), dtype=np.int32) - column["tree_parent"]
-        depth, first_key = _descend(tree_parent.astype(np.int32), column["tree_n_blocks"])
+        tree_parent = tree_parent.astype(np.int32)
+        depth = np.zeros(len(tree_parent), np.int32)
+        first_key = np.zeros(len(tree_parent), np.int64)
+        _descend(tree_parent, column["tree_n_blocks"], depth, first_key)
         dropped = (pair.partition(" ") for pair in metadata["dropped"].split("\0") if pair)
         trace = Trace(
             name=metadata["name"],
@@ -197,7 +200,7 @@ def _read(file: Path, digest: str) -> CompiledTrace | None:
         )
         tree = PrefixTree(
             block_size=int(metadata["block_size"]),
-            parent=tree_parent.astype(np.int32),
+            parent=tree_parent,
             first_key=first_key,
             n_blocks=column["tree_n_blocks"],
             depth=depth,
@@ -223,16 +226,16 @@ def _values(lists: Any) -> Any:  # noqa: ANN401  (numbers or strings)
     return found[values.offset : values.offset + len(values)].copy()
 
 
-@njit(cache=True)
+@kernel
 def _descend(
-    parent: NDArray[np.int32], n_blocks: NDArray[np.int32]
-) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    """Return depth and first key of all segments: keys are numbered segment by segment."""
-    depth = np.zeros(len(parent), np.int32)
-    first_key = np.zeros(len(parent), np.int64)
+    parent: NDArray[np.int32],
+    n_blocks: NDArray[np.int32],
+    depth: NDArray[np.int32],
+    first_key: NDArray[np.int64],
+) -> None:
+    """Write depth and first key of all segments: keys are numbered segment by segment."""
     for s in range(len(parent)):
         if parent[s] >= 0:
             depth[s] = depth[parent[s]] + n_blocks[parent[s]]
         if s > 0:
             first_key[s] = first_key[s - 1] + n_blocks[s - 1]
-    return depth, first_key

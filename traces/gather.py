@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from ..kernels import jitted
 
 
 def gather(
@@ -16,7 +17,7 @@ def gather(
     return _gathered(values, offsets, rows, picked), picked
 
 
-@njit(cache=True)
+@jitted
 def _gathered(
     values: NDArray[np.int64],
     offsets: NDArray[np.int64],

@@ -7,14 +7,15 @@ in the order in which they came. The caller keeps the keys, and grows the slots 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from ..kernels import inner, jitted
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _SHIFT = np.uint64(29)
 
 
-@njit(cache=True)
+@inner
 def mixed(key: int) -> int:
     """Scatter the bits of an int64, so that neighbouring keys fall into distant slots."""
     bits = np.uint64(key) * _GOLDEN
@@ -22,7 +23,7 @@ def mixed(key: int) -> int:
     return int(np.int64(bits >> np.uint64(16)))
 
 
-@njit(cache=True)
+@inner
 def find(slots: NDArray[np.int32], keys: NDArray[np.int64], key: int) -> int:
     """Return the slot that holds `key`, or the free one where it belongs."""
     mask = slots.size - 1
@@ -32,7 +33,7 @@ def find(slots: NDArray[np.int32], keys: NDArray[np.int64], key: int) -> int:
     return slot
 
 
-@njit(cache=True)
+@jitted
 def grown(slots: NDArray[np.int32], keys: NDArray[np.int64], n_keys: int) -> NDArray[np.int32]:
     """Return twice as many slots, holding the first `n_keys` keys."""
     bigger = np.full(slots.size * 2, -1, np.int32)
@@ -41,7 +42,7 @@ def grown(slots: NDArray[np.int32], keys: NDArray[np.int64], n_keys: int) -> NDA
     return bigger
 
 
-@njit(cache=True)
+@inner
 def find_pair(
     slots: NDArray[np.int32],
     firsts: NDArray[np.int64],
@@ -60,7 +61,7 @@ def find_pair(
     return slot
 
 
-@njit(cache=True)
+@jitted
 def grown_pairs(
     slots: NDArray[np.int32],
     firsts: NDArray[np.int64],
@@ -74,7 +75,7 @@ def grown_pairs(
     return bigger
 
 
-@njit(cache=True)
+@jitted
 def doubled(values: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return a copy with as much room again behind it."""
     longer = np.empty(values.size * 2, np.int64)

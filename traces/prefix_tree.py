@@ -11,10 +11,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from .. import TraceError
+from ..kernels import jitted
 from .schema import Trace
 
 _DENSE_SLACK = 8
@@ -139,7 +139,7 @@ def compile_tree(trace: Trace, block_size: int, *, partial_blocks: bool) -> Pref
     )
 
 
-@njit(cache=True)
+@jitted
 def _lay_out(
     ids: NDArray[np.int64],
     offsets: NDArray[np.int64],
@@ -190,7 +190,7 @@ def _lay_out(
     return divergence, base, up, end, n_keys
 
 
-@njit(cache=True)
+@jitted
 def _list_uses(
     parent: NDArray[np.int32], end: NDArray[np.int32], is_counted: NDArray[np.bool_]
 ) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
@@ -213,7 +213,7 @@ def _list_uses(
     return offsets, rows
 
 
-@njit(cache=True)
+@jitted
 def _cut_into_segments(
     divergence: NDArray[np.int32],
     base: NDArray[np.int64],
@@ -271,7 +271,7 @@ def _small_ids(ids: NDArray[np.int64]) -> NDArray[np.int64]:
     return _renumber(ids)
 
 
-@njit(cache=True)
+@jitted
 def _renumber(ids: NDArray[np.int64]) -> NDArray[np.int64]:
     """Number distinct ids densely in order of first sight (open addressing, linear probing)."""
     bits = 4

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from ..kernels import jitted
 from .hashing import find
 from .schema import Sessions, Trace
 
@@ -50,7 +50,7 @@ def numbered(names: NDArray[np.int64]) -> NDArray[np.int64]:
     return numbers
 
 
-@njit(cache=True)
+@jitted
 def _continued(
     ids: NDArray[np.int64],
     offsets: NDArray[np.int64],
@@ -86,7 +86,7 @@ def _continued(
     return parent
 
 
-@njit(cache=True)
+@jitted
 def _count(parent: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     turn = np.ones(parent.size, np.int64)
     session = np.empty(parent.size, np.int64)
@@ -101,7 +101,7 @@ def _count(parent: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int
     return turn, session
 
 
-@njit(cache=True)
+@jitted
 def _previous(session: NDArray[np.int64]) -> NDArray[np.int64]:
     latest = np.full(session.max() + 1, -1, np.int64)
     parent = np.empty(session.size, np.int64)
@@ -111,7 +111,7 @@ def _previous(session: NDArray[np.int64]) -> NDArray[np.int64]:
     return parent
 
 
-@njit(cache=True)
+@jitted
 def _previous_turn(session: NDArray[np.int64], turn: NDArray[np.int64]) -> NDArray[np.int64]:
     latest = np.full(session.max() + 1, -1, np.int64)
     parent = np.empty(session.size, np.int64)

@@ -54,7 +54,7 @@ def test_the_compiled_roofline_equals_its_python_source(
     n: tuple[int, int, int, int, int], pairs: float
 ) -> None:
     arguments = (KIND_CODES[ROOFLINE.kind], ROOFLINE.coefficients, *n, pairs)
-    assert step_seconds(*arguments) == step_seconds.py_func(*arguments)
+    assert ROOFLINE.seconds(StepFeatures(*n, pairs)) == step_seconds.py_func(*arguments)
 
 
 @pytest.mark.parametrize("model", [AFFINE, ROOFLINE], ids=["affine", "roofline"])

@@ -12,9 +12,9 @@ import prefix_cache_model as model
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numba import njit
 
 from kvsim import ConfigError, PolicyError
+from kvsim.kernels import jitted
 from kvsim.policies import (
     POLICIES,
     Block,
@@ -377,7 +377,7 @@ def test_the_lower_value_leaves_on_either_side_of_the_crossover(
         assert is_hit == (("X" if again is x else "Y") != evicted)
 
 
-@njit
+@jitted
 def see(fit, end, category, now_s, params):
     """Call compiled code that has no entry from Python."""
     observe(fit, end, category, now_s, params)

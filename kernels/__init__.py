@@ -1,0 +1,352 @@
+"""How compiled functions are made, kept and called. Knows nothing that is simulated.
+
+numba writes the code; importing it and its type system takes longer than a replay. So nothing
+here imports it until something has to be compiled, and what Python calls is kept as plain
+object code, which llvmlite alone can load.
+
+- `inner`: called by compiled functions only;
+- `kernel`: called by Python, with numbers and arrays; allocates nothing;
+- `jitted`: called by Python, may make arrays; compiled and kept by numba itself;
+- `c_function`: compiled to the address of a C function, for what is called through a pointer.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache, cached_property, update_wrapper
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+import numpy as np
+
+
+class _Late:
+    """Something that numba knows, made when compiled code first mentions it."""
+
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self._make = make
+
+    @cached_property
+    def made(self) -> Any:
+        """The thing itself."""
+        _numba()
+        return self._make()
+
+    @property
+    def _numba_type_(self) -> Any:  # what numba asks an object that it does not know
+        from numba.core.registry import cpu_target
+
+        if "made" not in self.__dict__:
+            made = self.made
+            cpu_target.typing_context.refresh()  # numba looks for new intrinsics only when told
+            cpu_target.target_context.refresh()
+            return cpu_target.typing_context.resolve_value_type(made)
+        return cpu_target.typing_context.resolve_value_type(self.made)
+
+
+class _Inner(_Late):
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__(lambda: _compiler().inner(function))
+        self.py_func = function
+        update_wrapper(self, function)
+
+    def __call__(self, *args: Any) -> Any:
+        raise TypeError(f"{self.py_func.__qualname__} is for compiled functions to call")
+
+
+def inner(function: Callable[..., Any]) -> Any:
+    """Compile a function that compiled functions call, and Python does not."""
+    return _Inner(function)
+
+
+class _Jitted(_Late):
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__(lambda: _numba().njit(cache=True)(function))
+        self.py_func = function
+        update_wrapper(self, function)
+
+    def __call__(self, *args: Any) -> Any:
+        with _no_garbage_collection():
+            return self.made(*args)
+
+
+def jitted(function: Callable[..., Any]) -> Any:
+    """Compile a function that Python calls, and that makes arrays."""
+    return _Jitted(function)
+
+
+def late(make: Callable[[], Any]) -> Any:
+    """Define an intrinsic, or the like, when compiled code first mentions it."""
+    return _Late(make)
+
+
+@late
+def view() -> Any:
+    """`view(address, shape, dtype)`: the array at an address. Nobody owns it."""
+    return _compiler().view
+
+
+def c_call(n_ints: int, n_floats: int) -> Any:
+    """Define `call(address, ints, floats)`: call a C function of int64s, then doubles."""
+    return late(lambda: _compiler().c_call(n_ints, n_floats))
+
+
+class _Kernel:
+    """A function that Python calls with numbers, contiguous arrays, and tuples of them.
+
+    Its C function gets the address of a row of 64-bit words: the numbers, and of each array the
+    address and the shape; the results, numbers too, take the words behind them.
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.py_func = function
+        self._entries: dict[tuple[Any, ...], Any] = {}
+        update_wrapper(self, function)
+
+    @cached_property
+    def _results(self) -> tuple[type, ...]:
+        hint = get_type_hints(self.py_func)["return"]
+        return () if hint is type(None) else get_args(hint) or (hint,)
+
+    def __call__(self, *args: Any) -> Any:
+        words: list[int] = []
+        kinds = tuple(_take_apart(arg, words) for arg in args)
+        n = len(words)
+        row = np.zeros(n + len(self._results), np.int64)
+        row[:n] = words
+        entry = self._entries.get(kinds)
+        if entry is None:
+            entry = self._entries[kinds] = self._compiled(kinds, len(row))
+        entry(row.ctypes.data)
+        results = [
+            kind(row.view(np.float64)[n + i] if kind is float else row[n + i])
+            for i, kind in enumerate(self._results)
+        ]
+        return results[0] if len(results) == 1 else tuple(results) if results else None
+
+    def _compiled(self, kinds: tuple[Any, ...], n_words: int) -> Any:
+        def code(name: str) -> bytes:
+            return _compiler().object_code(name, self._wrapper(kinds, n_words), "void", ("i64",))
+
+        where = self.py_func.__module__
+        is_own = where.partition(".")[0] == __package__.partition(".")[0]
+        address = _address(f"{where}.{self.py_func.__qualname__}{kinds}" if is_own else None, code)
+        return ctypes.CFUNCTYPE(None, ctypes.c_int64)(address)
+
+    def _wrapper(self, kinds: tuple[Any, ...], n_words: int) -> Any:
+        """Write the compiled function that puts the arguments together again."""
+        names: dict[str, Any] = {"__name__": __name__, "function": _Inner(self.py_func)}
+        names.update(view=view, int64=np.int64, float64=np.float64)
+        words = iter(range(n_words))
+        call = ", ".join(_put_together(kind, words, names) for kind in kinds)
+        lines = [
+            "def wrapper(row):",
+            f"    ints = view(row, ({n_words},), int64)",
+            f"    floats = view(row, ({n_words},), float64)",
+            f"    result = function({call})",
+        ]
+        for i, kind in enumerate(self._results):
+            value = "result" if len(self._results) == 1 else f"result[{i}]"
+            lines.append(f"    {'floats' if kind is float else 'ints'}[{next(words)}] = {value}")
+        exec("\n".join(lines), names)
+        return names["wrapper"]
+
+
+def kernel(function: Callable[..., Any]) -> Any:
+    """Compile a function that Python calls with numbers and arrays; its results are numbers."""
+    return _Kernel(function)
+
+
+def _take_apart(arg: Any, words: list[int]) -> Any:
+    """Append an argument's words; return its kind, which the code depends on."""
+    if isinstance(arg, np.ndarray):
+        if not arg.flags.c_contiguous:
+            raise TypeError("a kernel takes contiguous arrays")
+        words.append(arg.ctypes.data)
+        words.extend(arg.shape)
+        return (arg.dtype, arg.ndim)
+    if isinstance(arg, tuple):
+        return (type(arg), *[_take_apart(part, words) for part in arg])
+    if isinstance(arg, float):
+        words.append(int(np.float64(arg).view(np.int64)))
+        return "floats"
+    words.append(int(arg))
+    return "ints"
+
+
+def _put_together(kind: Any, words: Any, names: dict[str, Any]) -> str:
+    """Write the expression that makes an argument of its words."""
+    if isinstance(kind, str):
+        return f"{kind}[{next(words)}]"
+    name = f"type{len(names)}"
+    names[name] = kind[0]
+    if isinstance(kind[0], np.dtype):
+        address = f"ints[{next(words)}]"
+        shape = ", ".join(f"ints[{next(words)}]" for _ in range(kind[1]))
+        return f"view({address}, ({shape},), {name})"
+    return f"{name}({', '.join(_put_together(part, words, names) for part in kind[1:])})"
+
+
+class CompileError(Exception):
+    """A function is more than compiled code can do; the message says why."""
+
+
+def c_function(
+    function: Callable[..., float], n_ints: int, n_floats: int, *, name: str | None
+) -> int:
+    """Compile `function(int64 ..., double ...) -> double`; return the address of the C function.
+
+    Its code is kept under `name`, which stands for it among these sources; None keeps nothing.
+
+    Raises:
+        CompileError: the function is not plain arithmetic.
+    """
+    types = ("i64",) * n_ints + ("double",) * n_floats
+
+    def code(symbol: str) -> bytes:
+        return _compiler().object_code(symbol, function, "double", types)
+
+    return _address(name, code)
+
+
+# what is kept
+
+
+def _address(what: str | None, code: Callable[[str], bytes]) -> int:
+    """Load object code, or make it; return the address of its one function.
+
+    It is kept under `what`, which names the function and its kind of arguments among the sources
+    that the folder stands for; None keeps nothing.
+    """
+    import llvmlite.binding as llvm
+
+    name = f"kvsim_{sha256((what or f'unnamed {len(_LOADED)}').encode()).hexdigest()[:24]}"
+    if name not in _LOADED:
+        file = _folder() / f"{name}-{_machine()}.o"
+        data = _kept(file) if what else None
+        if data is None:
+            with _no_garbage_collection():
+                data = code(name)
+            if what:
+                _keep(file, data)
+        engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), target_machine())
+        engine.add_object_file(llvm.ObjectFileRef.from_data(data))
+        engine.finalize_object()
+        _LOADED[name] = engine
+    return int(_LOADED[name].get_function_address(name))
+
+
+_LOADED: dict[str, Any] = {}
+"""Engines that own loaded code, by the name of its function."""
+
+
+def _kept(file: Path) -> bytes | None:
+    try:
+        return file.read_bytes()
+    except OSError:
+        return None
+
+
+def _keep(file: Path, data: bytes) -> None:
+    part = file.with_name(f"{file.name}.{os.getpid()}.part")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        part.write_bytes(data)
+        part.replace(file)
+    except OSError:  # then it is compiled again next time
+        part.unlink(missing_ok=True)
+
+
+@cache
+def target_machine() -> Any:
+    """This processor, as llvmlite describes it."""
+    import llvmlite.binding as llvm
+
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    return llvm.Target.from_default_triple().create_target_machine(
+        cpu=llvm.get_host_cpu_name(),
+        features=llvm.get_host_cpu_features().flatten(),
+        opt=3,
+        jit=True,
+    )
+
+
+@cache
+def _machine() -> str:
+    """A name for all that object code depends on, apart from the sources."""
+    import llvmlite
+    import llvmlite.binding as llvm
+
+    parts = (
+        llvmlite.__version__,
+        llvm.get_default_triple(),
+        llvm.get_host_cpu_name(),
+        llvm.get_host_cpu_features().flatten(),
+    )
+    return sha256(repr(parts).encode()).hexdigest()[:12]
+
+
+@cache
+def _folder() -> Path:
+    """The folder of compiled code that belongs to exactly these sources.
+
+    Code is compiled together with all that it calls, in whatever file that stands. So the
+    folder's name is taken from all source files with compiled functions.
+    """
+    root = Path(__file__).parents[1]
+    stamps = []
+    for folder in ("calibration", "kernels", "policies", "sim", "studies", "traces"):
+        for path in (root / folder).glob("*.py"):
+            source = path.read_bytes()
+            if b"numba" in source or b"kernels import" in source:
+                stamps.append((path.name, sha256(source).digest()))
+    stamps.sort()
+    name = f"kvsim-kernels-{sha256(repr(stamps).encode()).hexdigest()[:16]}"
+    if os.environ.get("NUMBA_CACHE_DIR"):
+        return Path(os.environ["NUMBA_CACHE_DIR"]) / name
+    home = root / "__pycache__"
+    try:
+        home.mkdir(exist_ok=True)
+        is_writable = os.access(home, os.W_OK)
+    except OSError:
+        is_writable = False
+    if not is_writable:
+        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    if not (home / name).exists():
+        for old in home.glob("kvsim-kernels-*"):
+            shutil.rmtree(old, ignore_errors=True)
+    return home / name
+
+
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """While numba compiles, a third of the time would go into finding next to nothing."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def _numba() -> Any:
+    """Import numba, told to keep its own code in the same place."""
+    os.environ.setdefault("NUMBA_CACHE_DIR", str(_folder()))
+    import numba
+
+    return numba
+
+
+def _compiler() -> Any:
+    _numba()
+    from . import compiler
+
+    return compiler
