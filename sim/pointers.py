@@ -10,7 +10,39 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
 from numpy.typing import NDArray
+
+_LINE_BYTES = 64
+
+
+@intrinsic
+def prefetch(typing_context: Any, address: Any) -> Any:
+    """Have the processor fetch the cache line of an address that is about to be read and written.
+
+    It goes on meanwhile, and does nothing about an address that it cannot reach.
+    """
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
+        function = builder.module.declare_intrinsic("llvm.prefetch", [byte], kind)
+        for_writing, in_all_levels, of_data = number(1), number(3), number(1)
+        where = builder.inttoptr(args[0], byte)
+        builder.call(function, [where, for_writing, in_all_levels, of_data])
+        return context.get_dummy_value()
+
+    return types.none(types.int64), codegen
+
+
+def lines_of_zeros(n: int, dtype: type[np.generic]) -> NDArray[Any]:
+    """Return (n,) zeros that start at a cache line."""
+    size = np.dtype(dtype).itemsize
+    room = np.zeros(n + _LINE_BYTES // size, dtype)
+    start = -room.ctypes.data % _LINE_BYTES // size
+    return room[start : start + n]
 
 
 class Pointers:
