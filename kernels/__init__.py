@@ -92,6 +92,12 @@ def view() -> Any:
     return _compiler().view
 
 
+@late
+def prefetch() -> Any:
+    """`prefetch(address)`: have the processor fetch what is about to be read and written."""
+    return _compiler().prefetch
+
+
 def c_call(n_ints: int, n_floats: int) -> Any:
     """Define `call(address, ints, floats)`: call a C function of int64s, then doubles."""
     return late(lambda: _compiler().c_call(n_ints, n_floats))

@@ -96,6 +96,25 @@ def view(typing_context: Any, address: Any, shape: Any, dtype: Any) -> Any:
     return array_type(types.int64, shape, dtype), codegen
 
 
+@intrinsic
+def prefetch(typing_context: Any, address: Any) -> Any:
+    """Have the processor fetch the cache line of an address that is about to be read and written.
+
+    It goes on meanwhile, and does nothing about an address that it cannot reach.
+    """
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
+        function = builder.module.declare_intrinsic("llvm.prefetch", [byte], kind)
+        for_writing, in_all_levels, of_data = number(1), number(3), number(1)
+        where = builder.inttoptr(args[0], byte)
+        builder.call(function, [where, for_writing, in_all_levels, of_data])
+        return context.get_dummy_value()
+
+    return types.none(types.int64), codegen
+
+
 def c_call(n_ints: int, n_floats: int) -> Any:
     """Make an intrinsic that calls the C function at an address: int64s, then doubles."""
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from .kvcache import UNINDEXED
 from .setup import Prepared
-from .state import FINISHED, REJECTED
+from .state import FINISHED, REJECTED, STRIP_BITS, STRIP_KEYS, STRIP_MASK
 
 
 def check_cluster(prepared: Prepared) -> None:
@@ -56,18 +56,17 @@ def check_cluster(prepared: Prepared) -> None:
         bool((is_keyed.sum(axis=1) + pools["n_unkeyed"] == n_blocks - 1).all()),
         "keyed and never-keyed blocks do not add up",
     )
-    row_of = c.row_of
     for i in range(len(pools)):
         numbers = np.flatnonzero(is_keyed[i] & (blocks["newer"][i] != UNINDEXED))
         keys = blocks["key"][i][numbers]
-        rows = row_of[keys]
-        _law(5, bool((rows >= 0).all()), "a cached block is not in the index")
-        oldest = c.copies[rows, i]
+        strips = c.strip_of[keys >> STRIP_BITS, i]
+        _law(5, bool((strips > 0).all()), "a cached block is not in the index")
+        oldest = c.copies[(strips << STRIP_BITS) + (keys & STRIP_MASK)]
         _law(5, bool((c.blocks["key"][oldest] == keys).all()), "the index names another block")
         cached = np.unique(keys)
         _law(
             5,
-            int((c.copies[c.n_holders > 0, i] >= 0).sum()) == len(cached),
+            int((c.copies.reshape(-1, STRIP_KEYS)[np.unique(strips)] >= 0).sum()) == len(cached),
             "the index names blocks that are not cached",
         )
         _law(6, _is_closed(prepared, cached), "a cached block has no cached parent")

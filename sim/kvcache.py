@@ -6,9 +6,10 @@ duplicates of a block are kept and the oldest copy answers a lookup; a request's
 released last to first. Differs: block 0 is left out instead of held; a policy other than lru
 may order the keyed free blocks, and then only blocks without a cached child are candidates.
 
-All instances share one index: `row_of[key]` names a row of `copies`, which holds, an instance
-a column, the oldest copy of that block. Blocks are numbered through: instance i owns
-`i * n_blocks ... (i + 1) * n_blocks - 1`.
+The index names the oldest copy of each block that an instance holds. Keys of a path follow each
+other, and are looked up, cached and evicted one after the other: so a *strip* of the index, one
+cache line, holds an instance's copies of STRIP_KEYS keys in a row. Blocks are numbered through:
+instance i owns `i * n_blocks ... (i + 1) * n_blocks - 1`.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ..kernels import inner
+from ..kernels import inner, prefetch
 from ..policies.order import (
     EVENT_EVICT,
     EVENT_HIT,
@@ -28,49 +29,79 @@ from ..policies.order import (
     victim,
 )
 from .state import (
+    BLOCK_BYTES,
+    STRIP_BITS,
+    STRIP_KEYS,
+    STRIP_MASK,
     State,
     blocks,
     copies,
-    free_rows,
+    free_strips,
     heaps,
     items,
     n_children,
-    n_holders,
     orders,
     params,
     parent_key,
     pools,
-    row_of,
+    queue,
     sizes,
+    strip_of,
     unkeyed,
 )
+
+BLOCKS_AHEAD = 8
+"""How far ahead of its use a block is fetched, since most of them are in no cache of the processor:
+enough to cover the way to memory."""
 
 UNINDEXED = -2
 """In place of the next newer copy: a block that nobody can look up, so the index lacks it."""
 
 
 @inner
-def lookup(c: State, instance: int, keys: NDArray[np.int32], limit: int) -> int:
-    """Count the leading keys, at most `limit`, that the instance holds. Changes nothing."""
+def fetch_block(c: State, b: int) -> None:
+    """Have the processor fetch a block that is about to be used; any number will do."""
+    prefetch(sizes(c).blocks + b * BLOCK_BYTES)
+
+
+@inner
+def place_of(c: State, instance: int, key: int) -> int:
+    """Return where in the index the instance's copy of a key is; it may have none there."""
+    strip = np.int64(strip_of(c)[key >> STRIP_BITS, instance])
+    return int((strip << STRIP_BITS) + (key & STRIP_MASK))
+
+
+@inner
+def holds(c: State, instance: int, key: int) -> bool:
+    """Whether the instance has the key cached."""
+    return bool(copies(c)[place_of(c, instance, key)] >= 0)
+
+
+@inner
+def lookup(
+    c: State, instance: int, keys: NDArray[np.int32], limit: int, found: NDArray[np.int32]
+) -> int:
+    """Count the leading keys, at most `limit`, that the instance holds: in the blocks `found`."""
     k = 0
     while k < limit:
-        row = row_of(c)[keys[k]]
-        if row < 0 or copies(c)[row, instance] < 0:
+        b = copies(c)[place_of(c, instance, keys[k])]
+        if b < 0:
             break
+        fetch_block(c, b)
+        found[k] = b
         k += 1
     return k
 
 
 @inner
-def touch(c: State, instance: int, key: int, category: int, now_s: float) -> int:
-    """Take one more reference to the oldest copy of a key that is held; return the block."""
-    b = copies(c)[row_of(c)[key], instance]
+def touch(c: State, instance: int, b: int, category: int, now_s: float) -> None:
+    """Take one more reference to a block that a look-up found."""
     block = blocks(c)[b]
     order = orders(c)[instance]
     if block.ref == 0:
         pools(c)[instance].n_free -= 1
         if sizes(c).is_listed:
-            _unlink(c, instance, b)
+            queue(c)[instance, block.place] = -1
         elif items(c)[b].is_candidate:
             remove(order, items(c), heaps(c), b)
     block.ref += 1
@@ -83,7 +114,6 @@ def touch(c: State, instance: int, key: int, category: int, now_s: float) -> int
             item.category = category
         if order.mode == HOOKED:
             notify(order, items(c), b, EVENT_HIT)
-    return int(b)
 
 
 @inner
@@ -95,8 +125,7 @@ def take(c: State, instance: int, now_s: float) -> int:
         pool.n_unkeyed -= 1
         b = unkeyed(c)[instance, pool.n_unkeyed]
     elif sizes(c).is_listed:
-        b = pool.lru_head
-        _unlink(c, instance, b)
+        b = _longest_unused(c, instance)
         _forget(c, instance, b)
     else:
         n_blocks = sizes(c).n_blocks
@@ -116,15 +145,29 @@ def take(c: State, instance: int, now_s: float) -> int:
 
 
 @inner
-def _row_for(c: State, key: int) -> int:
-    """Return the row of the index that holds a key, taking a free one if it is new."""
-    row = row_of(c)[key]
-    if row < 0:
-        height = free_rows(c)[-1] - 1
-        row = free_rows(c)[height]
-        free_rows(c)[-1] = height
-        row_of(c)[key] = row
-    return int(row)
+def _place_for(c: State, instance: int, key: int) -> int:
+    """Return the place of a key in the index, taking a free strip if it is the first of its."""
+    if strip_of(c)[key >> STRIP_BITS, instance] == 0:
+        height = free_strips(c)[-1] - 1
+        strip = free_strips(c)[height]
+        free_strips(c)[-1] = height
+        strip_of(c)[key >> STRIP_BITS, instance] = strip
+        for place in range(strip * STRIP_KEYS, (strip + 1) * STRIP_KEYS):
+            copies(c)[place] = -1
+    return place_of(c, instance, key)
+
+
+@inner
+def _free_if_empty(c: State, instance: int, key: int) -> None:
+    """Give back the strip of a key that went if it was the last."""
+    strip = strip_of(c)[key >> STRIP_BITS, instance]
+    for place in range(strip * STRIP_KEYS, (strip + 1) * STRIP_KEYS):
+        if copies(c)[place] >= 0:
+            return
+    strip_of(c)[key >> STRIP_BITS, instance] = 0
+    height = free_strips(c)[-1]
+    free_strips(c)[height] = strip
+    free_strips(c)[-1] = height + 1
 
 
 @inner
@@ -133,11 +176,10 @@ def index_private(c: State, instance: int, b: int) -> None:
     if blocks(c)[b].newer != UNINDEXED:
         return
     blocks(c)[b].newer = -1
-    row = _row_for(c, blocks(c)[b].key)
-    oldest = copies(c)[row, instance]
+    place = _place_for(c, instance, blocks(c)[b].key)
+    oldest = copies(c)[place]
     if oldest < 0:
-        copies(c)[row, instance] = b
-        n_holders(c)[row] += 1
+        copies(c)[place] = b
     else:
         _append_copy(c, oldest, b)
 
@@ -168,10 +210,10 @@ def publish(
         blocks(c)[b].key = key
         blocks(c)[b].newer = UNINDEXED
         return
-    row = _row_for(c, key)
+    place = _place_for(c, instance, key)
     blocks(c)[b].key = key
     blocks(c)[b].newer = -1
-    oldest = copies(c)[row, instance]
+    oldest = copies(c)[place]
     order = orders(c)[instance]
     if sizes(c).is_listed == 0:
         item = items(c)[b]
@@ -188,10 +230,9 @@ def publish(
         if order.mode == HOOKED:
             notify(order, items(c), b, EVENT_INSERT)
         if oldest < 0 and above >= 0:
-            n_children(c)[row_of(c)[above], instance] += 1
+            n_children(c)[place_of(c, instance, above)] += 1
     if oldest < 0:
-        copies(c)[row, instance] = b
-        n_holders(c)[row] += 1
+        copies(c)[place] = b
         return
     is_second = blocks(c)[oldest].newer < 0
     _append_copy(c, oldest, b)
@@ -215,6 +256,7 @@ def release(
     pool = pools(c)[instance]
     order = orders(c)[instance]
     for k in range(n_published - 1, -1, -1):
+        fetch_block(c, table[max(0, k - BLOCKS_AHEAD)])
         b = table[k]
         block = blocks(c)[b]
         block.ref -= 1
@@ -222,20 +264,12 @@ def release(
             continue
         pool.n_free += 1
         if sizes(c).is_listed:
-            tail = pool.lru_tail
-            block.before = tail
-            block.after = -1
-            if tail >= 0:
-                blocks(c)[tail].after = b
-            else:
-                pool.lru_head = b
-            pool.lru_tail = b
+            _append(c, instance, b)
         else:
             items(c)[b].last = pool.n_released
             pool.n_released += 1
-            row = row_of(c)[block.key]
-            oldest = copies(c)[row, instance]
-            if n_children(c)[row, instance] == 0 or blocks(c)[oldest].newer >= 0:
+            place = place_of(c, instance, block.key)
+            if n_children(c)[place] == 0 or blocks(c)[copies(c)[place]].newer >= 0:
                 add(order, items(c), heaps(c), b)
     for k in range(n_published, n_held):
         b = table[k]
@@ -246,17 +280,44 @@ def release(
 
 
 @inner
-def _unlink(c: State, instance: int, b: int) -> None:
-    """Take a block out of the lru list."""
-    before, after = blocks(c)[b].before, blocks(c)[b].after
-    if before >= 0:
-        blocks(c)[before].after = after
-    else:
-        pools(c)[instance].lru_head = after
-    if after >= 0:
-        blocks(c)[after].before = before
-    else:
-        pools(c)[instance].lru_tail = before
+def _append(c: State, instance: int, b: int) -> None:
+    """Put a block at the recently used end of the lru queue."""
+    pool = pools(c)[instance]
+    n_places = sizes(c).n_places
+    if pool.queue_end - pool.queue_start == n_places:
+        _close_gaps(c, instance)
+    place = pool.queue_end & (n_places - 1)
+    queue(c)[instance, place] = b
+    blocks(c)[b].place = place
+    pool.queue_end += 1
+
+
+@inner
+def _close_gaps(c: State, instance: int) -> None:
+    """Move all blocks of the lru queue up to its start: at most half of its places hold one."""
+    pool = pools(c)[instance]
+    mask = sizes(c).n_places - 1
+    end = pool.queue_start
+    for at in range(pool.queue_start, pool.queue_end):
+        b = queue(c)[instance, at & mask]
+        if b >= 0:
+            queue(c)[instance, end & mask] = b
+            blocks(c)[b].place = end & mask
+            end += 1
+    pool.queue_end = end
+
+
+@inner
+def _longest_unused(c: State, instance: int) -> int:
+    """Take the first block off the lru queue."""
+    pool = pools(c)[instance]
+    mask = sizes(c).n_places - 1
+    at = pool.queue_start
+    while queue(c)[instance, at & mask] < 0:
+        at += 1
+    pool.queue_start = at + 1
+    fetch_block(c, queue(c)[instance, (at + BLOCKS_AHEAD) & mask])
+    return int(queue(c)[instance, at & mask])
 
 
 @inner
@@ -268,11 +329,11 @@ def _forget(c: State, instance: int, b: int) -> None:
         pools(c)[instance].evictions += 1
         return
     key = blocks(c)[b].key
-    row = row_of(c)[key]
+    place = place_of(c, instance, key)
     newer = blocks(c)[b].newer
-    oldest = copies(c)[row, instance]
+    oldest = copies(c)[place]
     if oldest == b:
-        copies(c)[row, instance] = newer
+        copies(c)[place] = newer
     else:
         older = oldest
         while blocks(c)[older].newer != b:
@@ -281,33 +342,28 @@ def _forget(c: State, instance: int, b: int) -> None:
     blocks(c)[b].key = -1
     blocks(c)[b].newer = -1
     pools(c)[instance].evictions += 1
-    oldest = copies(c)[row, instance]
+    oldest = copies(c)[place]
     is_ordered = sizes(c).is_listed == 0
     if oldest < 0:
-        n_holders(c)[row] -= 1
-        if n_holders(c)[row] == 0:
-            row_of(c)[key] = -1
-            height = free_rows(c)[-1]
-            free_rows(c)[height] = row
-            free_rows(c)[-1] = height + 1
+        _free_if_empty(c, instance, key)
         if is_ordered and parent_key(c)[b] >= 0:
-            _lose_child(c, instance, row_of(c)[parent_key(c)[b]])
+            _lose_child(c, instance, place_of(c, instance, parent_key(c)[b]))
     elif (
         is_ordered
         and blocks(c)[oldest].newer < 0
         and items(c)[oldest].is_candidate
-        and n_children(c)[row, instance] > 0
+        and n_children(c)[place] > 0
     ):
         remove(orders(c)[instance], items(c), heaps(c), oldest)
 
 
 @inner
-def _lose_child(c: State, instance: int, row: int) -> None:
+def _lose_child(c: State, instance: int, place: int) -> None:
     """Count one cached child less; without any, an idle block becomes a candidate."""
-    n_children(c)[row, instance] -= 1
-    oldest = copies(c)[row, instance]
+    n_children(c)[place] -= 1
+    oldest = copies(c)[place]
     if (
-        n_children(c)[row, instance] == 0
+        n_children(c)[place] == 0
         and blocks(c)[oldest].ref == 0
         and items(c)[oldest].is_candidate == 0
     ):

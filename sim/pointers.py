@@ -12,6 +12,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+_LINE_BYTES = 64
+
+
+def lines_of_zeros(n: int, dtype: type[np.generic]) -> NDArray[Any]:
+    """Return (n,) zeros that start at a cache line."""
+    size = np.dtype(dtype).itemsize
+    room = np.zeros(n + _LINE_BYTES // size, dtype)
+    start = -room.ctypes.data % _LINE_BYTES // size
+    return room[start : start + n]
+
 
 class Pointers:
     """Arrays, kept alive and reached as attributes, and the record that compiled code gets."""

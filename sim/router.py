@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from .. import ConfigError
 from ..kernels import inner
+from .kvcache import holds
 from .scheduler import write_keys
-from .state import MARK_ROUTED, State, copies, instances, marks, requests, row_of, sizes
+from .state import MARK_ROUTED, State, instances, marks, requests, sizes
 
 ROUND_ROBIN = 0
 LEAST_LOADED = 1
@@ -61,16 +62,10 @@ def choose(c: State, r: int, router: int, keys: NDArray[np.int32]) -> int:
     for i in range(n_instances):
         load = instances(c)[i].n_running + instances(c)[i].n_waiting
         hits = 0
-        if limit > 0 and (best_hits == 0 or _holds(c, i, keys[best_hits - 1])):
+        if limit > 0 and (best_hits == 0 or holds(c, i, keys[best_hits - 1])):
             # no look-up can win or tie unless the block that the best one ends in is there
-            while hits < limit and _holds(c, i, keys[hits]):
+            while hits < limit and holds(c, i, keys[hits]):
                 hits += 1
         if best < 0 or hits > best_hits or (hits == best_hits and load < best_load):
             best, best_hits, best_load = i, hits, load
     return best
-
-
-@inner
-def _holds(c: State, i: int, key: int) -> bool:
-    row = row_of(c)[key]
-    return bool(row >= 0 and copies(c)[row, i] >= 0)

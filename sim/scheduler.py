@@ -25,7 +25,6 @@ from .state import (
     WAITING,
     State,
     blocks,
-    copies,
     entries,
     free_tables,
     instances,
@@ -35,7 +34,6 @@ from .state import (
     pools,
     preempted,
     requests,
-    row_of,
     running,
     segment_depth,
     segment_first_key,
@@ -148,7 +146,7 @@ def schedule(c: State, i: int) -> None:
         limit = 0
         if sizes(c).prefix_caching:
             limit = (request.known - 1) // block_size
-            hits = lookup(c, i, keys, limit)
+            hits = lookup(c, i, keys, limit, tables(c)[i, table])
         cached = hits * block_size
         n = request.known - cached
         if threshold > 0 and n > threshold:
@@ -156,8 +154,7 @@ def schedule(c: State, i: int) -> None:
         n = min(n, budget)
         idle = 0
         for k in range(hits):
-            b = copies(c)[row_of(c)[keys[k]], i]
-            if blocks(c)[b].ref == 0:
+            if blocks(c)[tables(c)[i, table, k]].ref == 0:
                 idle += 1
         spare = sizes(c).watermark_blocks if instance.n_running > 0 else 0
         needed_for = request.known if sizes(c).reserve_full_isl else cached + n
@@ -251,7 +248,7 @@ def _next_use(c: State, i: int, key: int) -> float:
 
 @inner
 def _admit(c: State, i: int, r: int, hits: int, limit: int, now_s: float) -> None:
-    """Move the head of the queue to the running requests, holding its hit blocks."""
+    """Move the head of the queue to the running requests, holding the blocks found for it."""
     instance = instances(c)[i]
     request = requests(c)[r]
     block_size = sizes(c).block_size
@@ -264,11 +261,10 @@ def _admit(c: State, i: int, r: int, hits: int, limit: int, now_s: float) -> Non
     instance.waiting_head = request.after
     instance.n_waiting -= 1
     for k in range(hits):
-        key = table_keys(c)[i, table, k]
-        b = touch(c, i, key, request.category, now_s)
-        tables(c)[i, table, k] = b
+        b = np.int64(tables(c)[i, table, k])
+        touch(c, i, b, request.category, now_s)
         if sizes(c).n_uses > 0:
-            items(c)[b].next_use = _next_use(c, i, key)
+            items(c)[b].next_use = _next_use(c, i, table_keys(c)[i, table, k])
     request.n_held = hits
     request.n_published = hits
     request.computed = hits * block_size

@@ -17,6 +17,7 @@ from ..policies.reuse_fit import ReuseFit, make_reuse_fit, no_reuse_fit
 from ..traces.prefix_tree import PrefixTree
 from ..traces.schema import Trace
 from .config import EngineConfig
+from .pointers import lines_of_zeros
 from .state import (
     BLOCK,
     INSTANCE,
@@ -26,6 +27,8 @@ from .state import (
     REJECTED,
     REQUEST,
     SAMPLE_FIELDS,
+    STRIP_BITS,
+    STRIP_KEYS,
     Cluster,
 )
 
@@ -140,20 +143,26 @@ def prepare(
     every_s = 2.0 ** np.floor(np.log2(span_s / (N_SAMPLES / 4)))
     n_log = max(LOG_INTS, 16 * n_instances * (6 + 5 * engine.max_num_seqs)) if is_logged else 0
     is_listed = binding.mode == LRU_LIST
+    # a power of two, and at least two a block, so that gaps are rarely closed
+    n_places = 1 << (2 * n_blocks - 1).bit_length() if is_listed else 1
     n_items = 1 if is_listed else n_instances * n_blocks
-    n_rows = n_instances * (n_blocks - 1)
+    n_strip_rows = (n_keys >> STRIP_BITS) + 1
+    # strip 0 stands for none; the others are enough if all keys are far from each other
+    n_strips = 1 + n_instances * min(n_blocks - 1, n_strip_rows)
     blocks = np.zeros(n_instances * n_blocks, BLOCK)
-    for name in ("key", "after", "before", "newer"):
-        blocks[name] = -1
+    blocks["key"] = blocks["newer"] = -1
     pools = np.zeros(n_instances, POOL)
     pools["n_free"] = pools["n_unkeyed"] = n_blocks - 1
-    pools["lru_head"] = pools["lru_tail"] = -1
     # item numbers run through all instances, but a heap only holds blocks of its own
     orders, heaps = make_orders(binding, n_caches=n_instances, n_items=n_blocks)
     unkeyed = np.zeros((n_instances, n_blocks), np.int32)
     unkeyed[:, : n_blocks - 1] = np.arange(n_blocks - 1, 0, -1)
     unkeyed += np.arange(n_instances, dtype=np.int32)[:, None] * n_blocks
-    n_children = np.zeros((1, 1) if is_listed else (n_rows, n_instances), np.int32)
+    copies = lines_of_zeros(n_strips << STRIP_BITS, np.int32)
+    copies[:STRIP_KEYS] = -1
+    n_children = np.zeros(1 if is_listed else len(copies), np.int32)
+    free_strips = np.arange(n_strips - 1, -2, -1, dtype=np.int32)
+    free_strips[-1] = n_strips - 1  # the height of the stack
     arrays = {
         "blocks": blocks,
         "items": np.zeros(n_items, ITEM),
@@ -162,12 +171,12 @@ def prepare(
         "orders": orders,
         "heaps": heaps,
         "params": binding.params,
-        "row_of": np.full(n_keys, -1, np.int32),
-        "copies": np.full((n_rows, n_instances), -1, np.int32),
+        "strip_of": np.zeros((n_strip_rows, n_instances), np.int32),
+        "copies": copies,
         "n_children": n_children,
-        "n_holders": np.zeros(n_rows, np.int32),
-        "free_rows": np.append(np.arange(n_rows - 1, -1, -1), n_rows).astype(np.int32),
+        "free_strips": free_strips,
         "unkeyed": unkeyed,
+        "queue": np.zeros((n_instances, n_places), np.int32),
         "requests": requests,
         "instances": instances,
         "segment_parent": tree.parent,
@@ -195,7 +204,8 @@ def prepare(
         "n_heap_entries": len(heaps),
         "n_keys": n_keys,
         "n_shared_keys": tree.n_keys,
-        "n_rows": n_rows,
+        "n_strips": n_strips,
+        "n_places": n_places,
         "n_requests": n,
         "n_segments": len(tree.parent),
         "n_uses": len(uses),

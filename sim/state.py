@@ -16,24 +16,29 @@ from ..kernels import inner, view
 from ..policies.order import ENTRY, ITEM, ORDER
 from .pointers import Pointers
 
-BLOCK = np.dtype(
-    [("ref", "i4"), ("key", "i4"), ("after", "i4"), ("before", "i4"), ("newer", "i4")], align=True
-)
-"""Users, key (-1: none), neighbours in the lru list, next newer copy of the same key."""
+BLOCK = np.dtype([("ref", "i4"), ("key", "i4"), ("newer", "i4"), ("place", "i4")], align=True)
+"""Users, key (-1: none), next newer copy of the same key, place in the lru queue."""
+BLOCK_BYTES = BLOCK.itemsize
+
+STRIP_BITS = 4
+STRIP_KEYS = 1 << STRIP_BITS
+"""Consecutive keys that share a strip of the index, a cache line."""
+STRIP_MASK = STRIP_KEYS - 1
 
 POOL = np.dtype(
     [
         ("n_free", "i8"),
         ("n_unkeyed", "i8"),
-        ("lru_head", "i8"),
-        ("lru_tail", "i8"),
+        ("queue_start", "i8"),
+        ("queue_end", "i8"),
         ("n_released", "i8"),
         ("n_inserted", "i8"),
         ("evictions", "i8"),
     ],
     align=True,
 )
-"""One instance's block pool: free blocks, those of them without a key, the lru list, counters."""
+"""One instance's block pool: free blocks, those of them without a key, places given to
+the lru queue since the start and those taken from it, counters."""
 
 WAITING = 0
 RUNNING = 1
@@ -139,7 +144,8 @@ SIZES = (
     "n_heap_entries",
     "n_keys",
     "n_shared_keys",
-    "n_rows",
+    "n_strips",
+    "n_places",
     "n_requests",
     "n_segments",
     "n_uses",
@@ -169,12 +175,12 @@ ARRAYS: dict[str, Any] = {
     "orders": ORDER,
     "heaps": ENTRY,
     "params": np.float64,
-    "row_of": np.int32,
+    "strip_of": np.int32,
     "copies": np.int32,
     "n_children": np.int32,
-    "n_holders": np.int32,
-    "free_rows": np.int32,
+    "free_strips": np.int32,
     "unkeyed": np.int32,
+    "queue": np.int32,
     "requests": REQUEST,
     "instances": INSTANCE,
     "segment_parent": np.int32,
@@ -230,14 +236,14 @@ def blocks(c: State) -> NDArray[Any]:
 
 @inner
 def items(c: State) -> NDArray[Any]:
-    """The same blocks as a policy sees them, ITEM; (1,) where the lru list orders."""
+    """The same blocks as a policy sees them, ITEM; (1,) where the lru queue orders."""
     s = sizes(c)
     return view(s.items, (s.n_instances * s.n_blocks,), ITEM)
 
 
 @inner
 def parent_key(c: State) -> NDArray[np.int32]:
-    """Key of the block before, by block; (1,) where the lru list orders."""
+    """Key of the block before, by block; (1,) where the lru queue orders."""
     s = sizes(c)
     return view(s.parent_key, (s.n_instances * s.n_blocks,), np.int32)
 
@@ -271,38 +277,32 @@ def params(c: State) -> NDArray[np.float64]:
 
 
 @inner
-def row_of(c: State) -> NDArray[np.int32]:
-    """(n_keys,): row of `copies`, -1 if no instance holds the key."""
+def strip_of(c: State) -> NDArray[np.int32]:
+    """(n_keys / STRIP_KEYS, n_instances): strip with an instance's copies of those keys; 0,
+    which stays empty, if it has none."""
     s = sizes(c)
-    return view(s.row_of, (s.n_keys,), np.int32)
+    return view(s.strip_of, ((s.n_keys >> STRIP_BITS) + 1, s.n_instances), np.int32)
 
 
 @inner
 def copies(c: State) -> NDArray[np.int32]:
-    """(n_rows, n_instances): oldest copy of a key, -1 if none."""
+    """(n_strips * STRIP_KEYS,): oldest copy of a key, -1 if none."""
     s = sizes(c)
-    return view(s.copies, (s.n_rows, s.n_instances), np.int32)
+    return view(s.copies, (s.n_strips * STRIP_KEYS,), np.int32)
 
 
 @inner
 def n_children(c: State) -> NDArray[np.int32]:
-    """(n_rows, n_instances): cached keys one block deeper; (1, 1) where the lru list orders."""
+    """The same shape: cached keys one block deeper; (1,) where the lru queue orders."""
     s = sizes(c)
-    return view(s.n_children, (s.n_rows, s.n_instances), np.int32)
+    return view(s.n_children, (s.n_strips * STRIP_KEYS,), np.int32)
 
 
 @inner
-def n_holders(c: State) -> NDArray[np.int32]:
-    """(n_rows,): instances that hold the key."""
+def free_strips(c: State) -> NDArray[np.int32]:
+    """(n_strips + 1,): a stack of unused strips; its height is in the last element."""
     s = sizes(c)
-    return view(s.n_holders, (s.n_rows,), np.int32)
-
-
-@inner
-def free_rows(c: State) -> NDArray[np.int32]:
-    """(n_rows + 1,): a stack of unused rows; its height is in the last element."""
-    s = sizes(c)
-    return view(s.free_rows, (s.n_rows + 1,), np.int32)
+    return view(s.free_strips, (s.n_strips + 1,), np.int32)
 
 
 @inner
@@ -310,6 +310,14 @@ def unkeyed(c: State) -> NDArray[np.int32]:
     """(n_instances, n_blocks): stack of free blocks without a key."""
     s = sizes(c)
     return view(s.unkeyed, (s.n_instances, s.n_blocks), np.int32)
+
+
+@inner
+def queue(c: State) -> NDArray[np.int32]:
+    """(n_instances, n_places): ring of keyed free blocks, longest unused first, -1 for one that is
+    used again; (n_instances, 1) where a policy orders."""
+    s = sizes(c)
+    return view(s.queue, (s.n_instances, s.n_places), np.int32)
 
 
 # The requests and their prefix tree (see kvsim.traces.prefix_tree).

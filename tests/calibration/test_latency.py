@@ -54,7 +54,8 @@ def test_the_compiled_roofline_equals_its_python_source(
     n: tuple[int, int, int, int, int], pairs: float
 ) -> None:
     arguments = (KIND_CODES[ROOFLINE.kind], ROOFLINE.coefficients, *n, pairs)
-    assert ROOFLINE.seconds(StepFeatures(*n, pairs)) == step_seconds.py_func(*arguments)
+    compiled = ROOFLINE.each_seconds(np.array([[*n, pairs]]))
+    assert compiled.tolist() == [step_seconds.py_func(*arguments)]
 
 
 @pytest.mark.parametrize("model", [AFFINE, ROOFLINE], ids=["affine", "roofline"])
