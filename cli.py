@@ -56,6 +56,16 @@ GpuBlocks = Annotated[
     int | None, typer.Option(help="KV blocks of an instance, vLLM's null block included.")
 ]
 GpuGib = Annotated[float | None, typer.Option(help="KV memory of an instance, GiB.")]
+HostGib = Annotated[float | None, typer.Option(help="CPU memory for KV of an instance, GiB.")]
+HostBlocks = Annotated[int | None, typer.Option(help="The same in KV blocks.")]
+HostPolicy = Annotated[str | None, typer.Option(help="What leaves the CPU's part; as --policy.")]
+HostWrite = Annotated[
+    str | None, typer.Option(help="What enters it: write-through, write-back or selective.")
+]
+HostMinHits = Annotated[int | None, typer.Option(help="Reuses before selective stores a block.")]
+HostCopies = Annotated[
+    str | None, typer.Option(help="scattered: a copy a block and layer; gathered: one a transfer.")
+]
 MaxNumSeqs = Annotated[int | None, typer.Option(help="Requests running at once.")]
 MaxBatched = Annotated[int | None, typer.Option(help="Tokens a step may compute.")]
 LongPrefill = Annotated[
@@ -106,6 +116,12 @@ def replay(
     block_size: BlockSize = None,
     gpu_blocks: GpuBlocks = None,
     gpu_gib: GpuGib = None,
+    host_gib: HostGib = None,
+    host_blocks: HostBlocks = None,
+    host_policy: HostPolicy = None,
+    host_write: HostWrite = None,
+    host_min_hits: HostMinHits = None,
+    host_copies: HostCopies = None,
     max_num_seqs: MaxNumSeqs = None,
     max_num_batched_tokens: MaxBatched = None,
     long_prefill_token_threshold: LongPrefill = None,
@@ -149,6 +165,14 @@ def replay(
             "reserve_full_isl": reserve_full_isl,
             "prefix_caching": prefix_caching,
         },
+        {
+            "gib": host_gib,
+            "blocks": host_blocks,
+            "policy": host_policy,
+            "write": host_write,
+            "min_hits": host_min_hits,
+            "copies": host_copies,
+        },
     )
     from kvsim.policies import make_policy
     from kvsim.sim.results import write_run
@@ -157,6 +181,7 @@ def replay(
     from kvsim.traces.compiled import load_compiled
 
     make_policy(config.policy)
+    make_policy(config.host.policy)
     router_code(config.cluster.router)
     resolve(config)
     with _output(out, overwrite=overwrite) as directory, _progress() as progress:
@@ -201,6 +226,12 @@ def compare(
     block_size: BlockSize = None,
     gpu_blocks: GpuBlocks = None,
     gpu_gib: GpuGib = None,
+    host_gib: HostGib = None,
+    host_blocks: HostBlocks = None,
+    host_policy: HostPolicy = None,
+    host_write: HostWrite = None,
+    host_min_hits: HostMinHits = None,
+    host_copies: HostCopies = None,
     max_num_seqs: MaxNumSeqs = None,
     max_num_batched_tokens: MaxBatched = None,
     latency_affine: Affine = None,
@@ -231,6 +262,14 @@ def compare(
             "gpu_blocks": gpu_blocks,
             "max_num_seqs": max_num_seqs,
             "max_num_batched_tokens": max_num_batched_tokens,
+        },
+        {
+            "gib": host_gib,
+            "blocks": host_blocks,
+            "policy": host_policy,
+            "write": host_write,
+            "min_hits": host_min_hits,
+            "copies": host_copies,
         },
     )
     from kvsim.policies import make_policy
@@ -393,6 +432,7 @@ def _config(
     run: dict[str, Any],
     cluster: dict[str, Any],
     engine: dict[str, Any],
+    host: dict[str, Any],
 ) -> RunConfig:
     """Put options over the settings of a file over the defaults."""
     from dataclasses import replace
@@ -413,15 +453,16 @@ def _config(
         base,
         cluster=replace(base.cluster, **given(cluster)),
         engine=replace(base.engine, **given(engine)),
+        host=replace(base.host, **given(host)),
         **given(run),
     )
 
 
 def _say_if_it_compiles() -> None:
     """Explain the wait of a first run, where a person is watching."""
-    import os
+    from kvsim.kernels import kept_folder
 
-    if sys.stderr.isatty() and not Path(os.environ["NUMBA_CACHE_DIR"]).exists():
+    if sys.stderr.isatty() and not kept_folder().exists():
         print("compiling the simulator; this happens once, and takes a minute", file=sys.stderr)
 
 

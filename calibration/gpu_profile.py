@@ -24,6 +24,20 @@ _FOLDER = Path(__file__).parent / "profiles"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """The link between a GPU and its host: one transfer at a time in each direction."""
+
+    up_bytes_per_s: float
+    """To the GPU."""
+    down_bytes_per_s: float
+    """From it."""
+    scattered_bytes_per_s: float
+    """Either way, if every block of every layer is a copy of its own."""
+    start_s: float
+    """From asking for a transfer on an idle link to its first byte."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
     """Where a table's numbers come from."""
 
@@ -61,6 +75,9 @@ class Profile:
     memory_origin: Origin
     latency: LatencyModel
     latency_origin: Origin
+    link: Link | None = None
+    """To the host's memory; None: not measured."""
+    link_origin: Origin | None = None
     errors: tuple[RunError, ...] = ()
     """One a held-out run."""
 
@@ -77,6 +94,7 @@ class Profile:
             "reserve_gib": self.reserve_gib.hex(),
             "utilisation": self.utilisation.hex(),
             "model": repr(self.model_spec),
+            "link": repr(self.link),
             "latency": [self.latency.kind, *(float(k).hex() for k in self.latency.coefficients)],
         }
         return hashlib.sha256(json.dumps(numbers, sort_keys=True).encode()).hexdigest()
@@ -130,12 +148,17 @@ def _read(path: Path) -> Profile:
     except ValueError as error:
         raise ConfigError(f"{path}: is not TOML: {error}") from None
     root = _Table(path, "", content)
-    root.allow(("name", "gpu", "model", "memory", "latency", "error"))
+    root.allow(("name", "gpu", "model", "memory", "latency", "link", "error"))
     memory, latency = root.table("memory"), root.table("latency")
     memory.allow(("gpu_memory_gib", "reserve_gib", "utilisation"), with_origin=True)
     kind = latency.kind()
     names = COEFFICIENT_NAMES[kind]
     latency.allow(("kind", *names), with_origin=True)
+    link = root.table("link") if root.has("link") else None
+    if link is not None:
+        link.allow(
+            ("up_gb_per_s", "down_gb_per_s", "scattered_gb_per_s", "start_s"), with_origin=True
+        )
     error_tables = root.table("error") if root.has("error") else _Table(path, "error.", {})
     profile = Profile(
         name=root.text("name"),
@@ -147,6 +170,8 @@ def _read(path: Path) -> Profile:
         memory_origin=memory.origin(),
         latency=LatencyModel(kind, np.array([latency.number(name) for name in names])),
         latency_origin=latency.origin(),
+        link=_link(link) if link else None,
+        link_origin=link.origin() if link else None,
         errors=tuple(_run_error(run, error_tables.table(run)) for run in error_tables.keys),
     )
     try:
@@ -154,6 +179,15 @@ def _read(path: Path) -> Profile:
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
     return profile
+
+
+def _link(table: _Table) -> Link:
+    return Link(
+        up_bytes_per_s=table.number("up_gb_per_s") * 1e9,
+        down_bytes_per_s=table.number("down_gb_per_s") * 1e9,
+        scattered_bytes_per_s=table.number("scattered_gb_per_s") * 1e9,
+        start_s=table.number("start_s"),
+    )
 
 
 def _run_error(run: str, table: _Table) -> RunError:

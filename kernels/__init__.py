@@ -234,7 +234,7 @@ def _address(what: str | None, code: Callable[[str], bytes]) -> int:
 
     name = f"kvsim_{sha256((what or f'unnamed {len(_LOADED)}').encode()).hexdigest()[:24]}"
     if name not in _LOADED:
-        file = _folder() / f"{name}-{_machine()}.o"
+        file = kept_folder() / f"{name}-{_machine()}.o"
         data = _kept(file) if what else None
         if data is None:
             with _no_garbage_collection():
@@ -300,7 +300,7 @@ def _machine() -> str:
 
 
 @cache
-def _folder() -> Path:
+def kept_folder() -> Path:
     """The folder of compiled code that belongs to exactly these sources.
 
     Code is compiled together with all that it calls, in whatever file that stands. So the
@@ -345,7 +345,7 @@ def _no_garbage_collection() -> Iterator[None]:
 
 def _numba() -> Any:
     """Import numba, told to keep its own code in the same place."""
-    os.environ.setdefault("NUMBA_CACHE_DIR", str(_folder()))
+    os.environ.setdefault("NUMBA_CACHE_DIR", str(kept_folder()))
     import numba
 
     return numba

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -51,7 +52,12 @@ class _InnerCompiler(Compiler):  # type: ignore[misc]
         function = self.state.func_id
         # numba insists on an entry from Python; nobody can get at this one
         nowhere = _dynfunc.make_function(
-            function.module, function.func_name, "", 0, result.environment, ()
+            function.module or sys.modules[__name__],
+            function.func_name,
+            "",
+            0,
+            result.environment,
+            (),
         )
         self.state.targetctx.insert_user_function(nowhere, result.fndesc, [result.library])
         return result._replace(entry_point=nowhere)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import tomllib
 import typing
 from dataclasses import dataclass
@@ -75,11 +76,53 @@ class ClusterConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HostConfig:
+    """The part of the CPU's memory that keeps blocks for an instance: its victim buffer."""
+
+    blocks: int = 0
+    """Blocks of an instance's buffer; 0: none, or from `gib`."""
+    gib: float = 0.0
+    """Its memory in GiB, in place of blocks."""
+    policy: str = "lru"
+    """What leaves it: NAME, FILE.py:Class or pkg.mod:Class, then ,parameter=value."""
+    write: str = "write-through"
+    """What enters it. write-through: every block, once computed, as vLLM's offloading does;
+    write-back: what the GPU evicts, and it leaves when it is loaded; selective: like
+    write-through, once a block was reused `min_hits` times."""
+    min_hits: int = 1
+    """Reuses on the GPU before a block is stored; for selective."""
+    copies: str = "scattered"
+    """How blocks cross the link. scattered: a copy for each block and layer, as vLLM's offloading
+    does; gathered: put together on the GPU first, one copy a transfer."""
+
+    def __post_init__(self) -> None:
+        if self.blocks < 0 or not 0 <= self.gib < math.inf:
+            raise ConfigError("host.blocks and host.gib must be at least 0")
+        if self.blocks and self.gib:
+            raise ConfigError("give --host-blocks or --host-gib, not both")
+        if self.write not in HOST_WRITES:
+            raise ConfigError(
+                f"host.write must be one of {', '.join(HOST_WRITES)}, got {self.write!r}"
+            )
+        if self.copies not in HOST_COPIES:
+            raise ConfigError(
+                f"host.copies must be one of {', '.join(HOST_COPIES)}, got {self.copies!r}"
+            )
+        if self.min_hits < 1:
+            raise ConfigError(f"host.min_hits must be at least 1, got {self.min_hits}")
+
+
+HOST_COPIES = ("scattered", "gathered")
+HOST_WRITES = ("write-through", "write-back", "selective")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunConfig:
     """A whole run, but for its trace."""
 
     engine: EngineConfig = EngineConfig()
     cluster: ClusterConfig = ClusterConfig()
+    host: HostConfig = HostConfig()
     policy: str = "lru"
     """Eviction policy: NAME, FILE.py:Class or pkg.mod:Class, then ,parameter=value."""
     profile: str = "h100-llama-3.1-8b"

@@ -41,6 +41,7 @@ from .state import (
     PENDING,
     REJECTED,
     State,
+    host_params,
     instances,
     marks,
     params,
@@ -90,6 +91,7 @@ class World:
         *,
         router: int,
         policy_name: str,
+        host_policy_name: str = "lru",
         closed_loop: bool = False,
         log: DecisionLog | None = None,
         progress: Progress | None = None,
@@ -98,6 +100,7 @@ class World:
         self._cluster = prepared.cluster
         self._router = router
         self._policy_name = policy_name
+        self._host_policy_name = host_policy_name
         self._closed_loop = closed_loop
         self._log = log
         self._progress = progress
@@ -140,6 +143,7 @@ class World:
             status, start = _run(
                 self._cluster.address,
                 self._prepared.fit,
+                self._prepared.host_fit,
                 self._router,
                 self._keys,
                 start,
@@ -152,8 +156,10 @@ class World:
         """Deal with what made compiled code return."""
         self._cluster.marks[MARK_ALLOWANCE] = STEPS_A_CALL
         if status == POLICY_ERROR:
-            orders = self._cluster.orders
-            raise self._prepared.binding.failure(self._policy_name, orders)
+            prepared, cluster = self._prepared, self._cluster
+            if cluster.host_orders["error"].any() or prepared.host_binding.errors:
+                raise prepared.host_binding.failure(self._host_policy_name, cluster.host_orders)
+            raise prepared.binding.failure(self._policy_name, cluster.orders)
         if status == FULL_LOG and self._log is not None:
             self._log.take(self._cluster)
         if self._progress is not None:
@@ -247,6 +253,7 @@ def think_times_s(prepared: Prepared) -> NDArray[np.float64]:
 def _run(
     c: State,
     fit: ReuseFit,
+    host_fit: ReuseFit,
     router: int,
     keys: NDArray[np.int32],
     start: int,
@@ -275,6 +282,8 @@ def _run(
         request = requests(c)[r]
         if len(fit.segments) > 0:
             observe(fit, request.end, request.category, now_s, params(c))
+        if len(host_fit.segments) > 0:
+            observe(host_fit, request.end, request.category, now_s, host_params(c))
         enqueue(c, choose(c, r, router, keys), r)
         r += 1
 
@@ -300,7 +309,7 @@ def _advance_to_finish(c: State, until_s: float) -> tuple[int, float]:
         elif first_s >= until_s:
             return OK, until_s
         else:
-            status = begin_step(c, first)
+            status = begin_step(c, first, until_s)
         if status != OK:
             return int(status), first_s
         if marks(c)[MARK_AWAITED]:

@@ -11,7 +11,17 @@ from ..kernels import inner
 from .coasting import coast
 from .recording import has_log_room
 from .scheduler import commit, schedule
-from .state import MARK_ALLOWANCE, WAITING, State, instances, marks, orders, requests, sizes
+from .state import (
+    MARK_ALLOWANCE,
+    WAITING,
+    State,
+    host_orders,
+    instances,
+    marks,
+    orders,
+    requests,
+    sizes,
+)
 
 OK = 0
 FULL_LOG = 1
@@ -50,24 +60,32 @@ def advance(c: State, i: int, until_s: float) -> int:
             commit(c, i)
             if instance.is_quiet and sizes(c).n_log == 0:
                 coast(c, i, until_s)
-        if instance.n_running + instance.n_waiting == 0 or instance.now_s >= until_s:
+        n_alive = instance.n_running + instance.n_waiting + instance.n_loading
+        if n_alive == 0 or instance.now_s >= until_s:
             return OK
-        status = begin_step(c, i)
+        status = begin_step(c, i, until_s)
         if status != OK:
             return int(status)
 
 
 @inner
-def begin_step(c: State, i: int) -> int:
-    """Start a step of an instance that has work, unless something stands against it."""
+def begin_step(c: State, i: int, until_s: float) -> int:
+    """Start a step of an instance that has work, unless something stands against it.
+
+    If all work waits for blocks from the host, time passes until the next ones are there, or
+    until `until_s`.
+    """
     if marks(c)[MARK_ALLOWANCE] <= 0:
         return PAUSED
     if sizes(c).n_log and not has_log_room(c):
         return FULL_LOG
     marks(c)[MARK_ALLOWANCE] -= 1
     schedule(c, i)
-    if orders(c)[i].error:
+    if orders(c)[i].error or host_orders(c)[i].error:
         return POLICY_ERROR
+    instance = instances(c)[i]
+    if instance.is_stepping == 0:
+        instance.now_s = min(until_s, requests(c)[instance.loading_head].loaded_s)
     return OK
 
 
@@ -75,6 +93,7 @@ def begin_step(c: State, i: int) -> int:
 def next_event_s(c: State, i: int) -> float:
     """Time at which instance `i` does something by itself: infinity while it has no work."""
     instance = instances(c)[i]
-    if instance.is_stepping or instance.n_running + instance.n_waiting > 0:
+    n_alive = instance.n_running + instance.n_waiting + instance.n_loading
+    if instance.is_stepping or n_alive > 0:
         return float(instance.now_s)
     return np.inf

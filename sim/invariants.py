@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from .host_tier import WRITE_BACK
 from .kvcache import UNINDEXED
 from .setup import Prepared
 from .state import FINISHED, REJECTED, STRIP_BITS, STRIP_KEYS, STRIP_MASK
@@ -14,7 +15,8 @@ def check_cluster(prepared: Prepared) -> None:
 
     INV-1 every request finished or was rejected; INV-2 times are in order; INV-3 tokens are
     conserved; INV-4 every block is free and each is in one place; INV-5 the index names exactly
-    the cached blocks; INV-6 a cached block's parent is cached (leaf-first eviction).
+    the cached blocks; INV-6 a cached block's parent is cached (leaf-first eviction); INV-7 the
+    host's index names exactly its blocks.
 
     Raises:
         AssertionError: a law is broken, which is a bug of kvsim.
@@ -70,6 +72,25 @@ def check_cluster(prepared: Prepared) -> None:
             "the index names blocks that are not cached",
         )
         _law(6, _is_closed(prepared, cached), "a cached block has no cached parent")
+    _check_hosts(prepared)
+
+
+def _check_hosts(prepared: Prepared) -> None:
+    """Check that each host's index names exactly its blocks, each once, within its capacity."""
+    c = prepared.cluster
+    n_host = int(c.record["n_host"][0])
+    if n_host == 0:
+        return
+    for i in range(len(c.hosts)):
+        host = c.hosts[i]
+        named = c.host_slots[i][c.host_slots[i] >= 0]
+        keys = c.host_blocks["key"][named]
+        _law(7, host["n_pinned"] == 0, "a host block is still being loaded")
+        _law(7, len(np.unique(keys)) == len(keys) <= n_host, "the host holds a block twice")
+        n_left = host["n_stored"] - host["n_evicted"]
+        if c.record["host_write"][0] == WRITE_BACK:
+            n_left -= host["n_unloaded"]
+        _law(7, len(keys) == n_left, "blocks stored and dropped on the host do not add up")
 
 
 def _is_closed(prepared: Prepared, cached: np.ndarray) -> bool:

@@ -28,12 +28,14 @@ from ..policies.order import (
     remove,
     victim,
 )
+from .host_tier import WRITE_BACK, host_store
 from .state import (
     BLOCK_BYTES,
     STRIP_BITS,
     STRIP_KEYS,
     STRIP_MASK,
     State,
+    block_hits,
     blocks,
     copies,
     free_strips,
@@ -94,7 +96,7 @@ def lookup(
 
 
 @inner
-def touch(c: State, instance: int, b: int, category: int, now_s: float) -> None:
+def touch(c: State, instance: int, b: int, depth: int, category: int, now_s: float) -> None:
     """Take one more reference to a block that a look-up found."""
     block = blocks(c)[b]
     order = orders(c)[instance]
@@ -105,6 +107,10 @@ def touch(c: State, instance: int, b: int, category: int, now_s: float) -> None:
         elif items(c)[b].is_candidate:
             remove(order, items(c), heaps(c), b)
     block.ref += 1
+    if sizes(c).host_min_hits > 0:
+        block_hits(c)[b] += 1
+        if block_hits(c)[b] == sizes(c).host_min_hits:
+            host_store(c, instance, block.key, depth, category, now_s)
     if sizes(c).is_listed == 0:
         item = items(c)[b]
         item.hits += 1
@@ -126,6 +132,7 @@ def take(c: State, instance: int, now_s: float) -> int:
         b = unkeyed(c)[instance, pool.n_unkeyed]
     elif sizes(c).is_listed:
         b = _longest_unused(c, instance)
+        _demote(c, instance, b, now_s)
         _forget(c, instance, b)
     else:
         n_blocks = sizes(c).n_blocks
@@ -139,9 +146,23 @@ def take(c: State, instance: int, now_s: float) -> int:
         remove(order, items(c), heaps(c), b)
         if order.mode == HOOKED:
             notify(order, items(c), b, EVENT_EVICT)
+        _demote(c, instance, b, now_s)
         _forget(c, instance, b)
     blocks(c)[b].ref = 1
+    if sizes(c).host_min_hits > 0:
+        block_hits(c)[b] = 0
     return int(b)
+
+
+@inner
+def _demote(c: State, instance: int, b: int, now_s: float) -> None:
+    """Pass an evicted block on to the host, if that is how the host is filled."""
+    if sizes(c).n_host > 0 and sizes(c).host_write == WRITE_BACK:
+        if sizes(c).is_listed:
+            host_store(c, instance, blocks(c)[b].key, 0, 0, now_s)
+        else:
+            item = items(c)[b]
+            host_store(c, instance, item.key, item.depth, item.category, now_s)
 
 
 @inner

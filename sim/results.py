@@ -17,6 +17,7 @@ from .. import OutputError, __version__
 from ..traces.schema import Trace
 from . import metrics
 from .config import RunConfig
+from .host_tier import BLOCK_BYTES
 from .state import FINISHED, REJECTED, SAMPLE_FIELDS, Cluster
 
 Summary = dict[str, Any]
@@ -49,6 +50,7 @@ def request_table(trace: Trace, requests: NDArray[Any]) -> dict[str, NDArray[Any
         "input_tokens",
         "output_tokens",
         "cached_tokens",
+        "host_tokens",
         "recached_tokens",
         "prefill_tokens",
         "preemptions",
@@ -92,6 +94,8 @@ def summarise(
     duration_s = end_s - start_s
     lookup_tokens = int(instances["lookup_tokens"].sum())
     hit_tokens = int(instances["hit_tokens"].sum())
+    host_tokens = int(instances["host_tokens"].sum())
+    block_bytes = int(cluster.links[BLOCK_BYTES])
     lookup_blocks = int(instances["lookup_blocks"].sum())
     output_tokens = int(instances["output_tokens"].sum())
     busy_s = float(instances["busy_s"].sum())
@@ -110,11 +114,16 @@ def summarise(
         "hit_ratio_blocks": _ratio(int(instances["hit_blocks"].sum()), lookup_blocks),
         "hit_tokens": hit_tokens,
         "lookup_tokens": lookup_tokens,
-        "hits_per_tier": {"gpu": hit_tokens},
+        "hits_per_tier": {"gpu": hit_tokens - host_tokens, "host": host_tokens},
         "recached_tokens": int(requests["recached_tokens"].sum()),
         "evictions": int(cluster.pools["evictions"].sum()),
         "preemptions": int(instances["preemptions"].sum()),
-        "transfer_bytes": {},
+        "transfer_bytes": {
+            "host_to_gpu": int(cluster.hosts["n_loaded"].sum()) * block_bytes,
+            "gpu_to_host": int(cluster.hosts["n_stored"].sum()) * block_bytes,
+        },
+        "host_evictions": int(cluster.hosts["n_evicted"].sum()),
+        "host_refused": int(cluster.hosts["n_refused"].sum()),
         "ttft_s": metrics.spread(metrics.ttft_s(done)),
         "tpot_s": metrics.spread(metrics.tpot_s(done)),
         "e2e_s": metrics.spread(metrics.e2e_s(done)),

@@ -60,7 +60,8 @@ def choose(c: State, r: int, router: int, keys: NDArray[np.int32]) -> int:
     if router == PREFIX_AWARE and sizes(c).prefix_caching:
         limit = (requests(c)[r].input_tokens - 1) // sizes(c).block_size
     for i in range(n_instances):
-        load = instances(c)[i].n_running + instances(c)[i].n_waiting
+        instance = instances(c)[i]
+        load = instance.n_running + instance.n_waiting + instance.n_loading
         hits = 0
         if limit > 0 and (best_hits == 0 or holds(c, i, keys[best_hits - 1])):
             # no look-up can win or tie unless the block that the best one ends in is there

@@ -16,10 +16,19 @@ from numpy.typing import NDArray
 
 from ..calibration.latency import step_seconds
 from ..kernels import inner
+from .host_tier import (
+    WRITE_THROUGH,
+    host_load,
+    host_loaded,
+    host_lookup,
+    host_store,
+    host_touch,
+)
 from .kvcache import index_private, lookup, publish, release, take, touch
 from .recording import log_step, sample
 from .state import (
     FINISHED,
+    LOADING,
     MARK_AWAITED,
     RUNNING,
     WAITING,
@@ -84,13 +93,14 @@ def schedule(c: State, i: int) -> None:
         threshold = 0
     instance.n_entries = 0
     instance.n_preempted = 0
+    n_ready = _finish_loads(c, i, now_s) if instance.n_loading > 0 else 0
 
-    prefill = 0
-    prefill_seqs = 0
-    decode = 0
-    context = 0
-    decode_context = 0
-    pairs = 0.0
+    instance.step_prefill = 0
+    instance.step_prefill_seqs = 0
+    instance.step_decode = 0
+    instance.step_context = 0
+    instance.step_decode_context = 0
+    instance.step_pairs = 0.0
 
     # running requests, in order of admission
     at = 0
@@ -115,23 +125,42 @@ def schedule(c: State, i: int) -> None:
             break
         if n_new > 0 or upto // block_size > request.n_published:
             grow(c, i, r, upto, now_s)
-        if request.known > request.input_tokens and n == 1 and upto == request.known:
-            decode += 1
-            decode_context += upto
-        else:
-            prefill += n
-            prefill_seqs += 1
-            pairs += n * (request.computed + (n + 1) / 2)
-            request.prefill_tokens += n
-        context += upto
         _enter(c, i, r, n, request.computed)
         budget -= n
         at += 1
+
+    # then those whose blocks have come from the host: they were first in the queue
+    while (
+        instance.n_preempted == 0
+        and budget > 0
+        and n_ready > 0
+        and instance.n_running < sizes(c).max_num_seqs
+    ):
+        r = instance.loading_head
+        request = requests(c)[r]
+        cached = request.computed
+        n = request.known - cached
+        if threshold > 0 and n > threshold:
+            n = threshold
+        n = min(n, budget)
+        spare = sizes(c).watermark_blocks if instance.n_running > 0 else 0
+        needed_for = request.known if sizes(c).reserve_full_isl else cached + n
+        if block_count(needed_for, block_size) - request.n_held + spare > pool.n_free:
+            break
+        instance.loading_head = request.after
+        instance.n_loading -= 1
+        n_ready -= 1
+        instance.n_owed -= block_count(request.known, block_size) - request.n_held
+        _start(c, i, r, (request.known - 1) // block_size, now_s)
+        grow(c, i, r, cached + n, now_s)
+        _enter(c, i, r, n, cached)
+        budget -= n
 
     # then the queue, strictly in order
     while (
         instance.n_preempted == 0
         and budget > 0
+        and n_ready == 0
         and instance.n_waiting > 0
         and instance.n_running < sizes(c).max_num_seqs
     ):
@@ -147,7 +176,12 @@ def schedule(c: State, i: int) -> None:
         if sizes(c).prefix_caching:
             limit = (request.known - 1) // block_size
             hits = lookup(c, i, keys, limit, tables(c)[i, table])
-        cached = hits * block_size
+        n_loading = 0
+        if sizes(c).n_host > 0 and limit > 0:
+            host_touch(c, i, keys, limit, now_s)
+            if instance.n_loading < sizes(c).max_num_seqs:
+                n_loading = host_lookup(c, i, keys, hits, limit, now_s)
+        cached = (hits + n_loading) * block_size
         n = request.known - cached
         if threshold > 0 and n > threshold:
             n = threshold
@@ -157,40 +191,48 @@ def schedule(c: State, i: int) -> None:
             if blocks(c)[tables(c)[i, table, k]].ref == 0:
                 idle += 1
         spare = sizes(c).watermark_blocks if instance.n_running > 0 else 0
-        needed_for = request.known if sizes(c).reserve_full_isl else cached + n
+        # who waits for the host has its blocks set aside, or all could wait for each other
+        spare += instance.n_owed
+        is_whole = sizes(c).reserve_full_isl or n_loading > 0
+        needed_for = request.known if is_whole else cached + n
         if block_count(needed_for, block_size) - hits + idle + spare > pool.n_free:
             break
-        _admit(c, i, r, hits, limit, now_s)
+        if n_loading > 0:  # first of all: holding the hits may store blocks, and so evict these
+            request.loaded_s = host_load(c, i, keys, hits, n_loading, now_s)
+        _leave_queue(c, i, r, hits, now_s)
+        if n_loading > 0:
+            _load(c, i, r, n_loading, now_s)
+            continue
+        _start(c, i, r, limit, now_s)
         grow(c, i, r, cached + n, now_s)
-        if request.known > request.input_tokens and n == 1 and cached + n == request.known:
-            decode += 1
-            decode_context += cached + n
-        else:
-            prefill += n
-            prefill_seqs += 1
-            pairs += n * (cached + (n + 1) / 2)
-            request.prefill_tokens += n
-        context += cached + n
         _enter(c, i, r, n, cached)
         budget -= n
 
-    instance.is_quiet = decode == at and instance.n_entries == at and at == instance.n_running
+    if instance.n_entries == 0:
+        return  # everybody waits for the host
+    decode = instance.step_decode
+    instance.is_quiet = (
+        decode == at
+        and instance.n_entries == at
+        and at == instance.n_running
+        and (sizes(c).n_host == 0 or instance.n_loading + instance.n_waiting == 0)
+    )
     instance.had_waiting = instance.n_waiting > 0
     instance.steps += 1
-    instance.prefill_tokens += prefill
+    instance.prefill_tokens += instance.step_prefill
     instance.decode_tokens += decode
-    instance.context_tokens += context
+    instance.context_tokens += instance.step_context
     instance.free_blocks = pool.n_free
     sample(c, i)
     dt_s = step_seconds(
         sizes(c).latency_kind,
         latency(c),
-        float(prefill),
-        float(prefill_seqs),
+        float(instance.step_prefill),
+        float(instance.step_prefill_seqs),
         float(decode),
-        float(context),
-        float(decode_context),
-        pairs,
+        float(instance.step_context),
+        float(instance.step_decode_context),
+        instance.step_pairs,
     )
     instance.step_start_s = now_s
     instance.now_s = now_s + dt_s
@@ -200,12 +242,24 @@ def schedule(c: State, i: int) -> None:
 
 @inner
 def _enter(c: State, i: int, r: int, n: int, computed: int) -> None:
-    """Record one entry of the open step."""
-    at = instances(c)[i].n_entries
+    """Add an entry to the open step: `n` tokens of a request after `computed` ones."""
+    instance = instances(c)[i]
+    request = requests(c)[r]
+    at = instance.n_entries
     entries(c)[i, at, 0] = r
     entries(c)[i, at, 1] = n
     entries(c)[i, at, 2] = computed
-    instances(c)[i].n_entries = at + 1
+    instance.n_entries = at + 1
+    upto = computed + n
+    if request.known > request.input_tokens and n == 1 and upto == request.known:
+        instance.step_decode += 1
+        instance.step_decode_context += upto
+    else:
+        instance.step_prefill += n
+        instance.step_prefill_seqs += 1
+        instance.step_pairs += n * (computed + (n + 1) / 2)
+        request.prefill_tokens += n
+    instance.step_context += upto
 
 
 @inner
@@ -247,8 +301,8 @@ def _next_use(c: State, i: int, key: int) -> float:
 
 
 @inner
-def _admit(c: State, i: int, r: int, hits: int, limit: int, now_s: float) -> None:
-    """Move the head of the queue to the running requests, holding the blocks found for it."""
+def _leave_queue(c: State, i: int, r: int, hits: int, now_s: float) -> None:
+    """Take the head off the queue; it holds a table, and the blocks found for it."""
     instance = instances(c)[i]
     request = requests(c)[r]
     block_size = sizes(c).block_size
@@ -262,21 +316,70 @@ def _admit(c: State, i: int, r: int, hits: int, limit: int, now_s: float) -> Non
     instance.n_waiting -= 1
     for k in range(hits):
         b = np.int64(tables(c)[i, table, k])
-        touch(c, i, b, request.category, now_s)
+        touch(c, i, b, k, request.category, now_s)
         if sizes(c).n_uses > 0:
             items(c)[b].next_use = _next_use(c, i, table_keys(c)[i, table, k])
     request.n_held = hits
     request.n_published = hits
     request.computed = hits * block_size
+    request.n_loading = 0
+
+
+@inner
+def _load(c: State, i: int, r: int, n: int, now_s: float) -> None:
+    """Let a request wait until the `n` blocks behind those it holds have come from the host."""
+    instance = instances(c)[i]
+    request = requests(c)[r]
+    table = tables(c)[i, request.table]
+    for k in range(request.n_held, request.n_held + n):
+        table[k] = take(c, i, now_s)
+    request.n_held += n
+    request.n_loading = n
+    instance.n_owed += block_count(request.known, sizes(c).block_size) - request.n_held
+    request.status = LOADING
+    request.after = -1
+    if instance.n_loading == 0:
+        instance.loading_head = r
+    else:
+        requests(c)[instance.loading_tail].after = r
+    instance.loading_tail = r
+    instance.n_loading += 1
+
+
+@inner
+def _finish_loads(c: State, i: int, now_s: float) -> int:
+    """Publish what has come from the host by now; return how many requests have all they need."""
+    n_ready = 0
+    r = instances(c)[i].loading_head
+    while n_ready < instances(c)[i].n_loading and requests(c)[r].loaded_s <= now_s:
+        request = requests(c)[r]
+        n_ready += 1
+        if request.computed < request.n_held * sizes(c).block_size:
+            keys = table_keys(c)[i, request.table]
+            host_loaded(c, i, keys, request.n_held - request.n_loading, request.n_loading)
+            request.computed = request.n_held * sizes(c).block_size
+            grow(c, i, r, request.computed, now_s)
+        r = request.after
+    return n_ready
+
+
+@inner
+def _start(c: State, i: int, r: int, limit: int, now_s: float) -> None:
+    """Make a request that has left the queue a running one."""
+    instance = instances(c)[i]
+    request = requests(c)[r]
+    cached = request.computed
     if request.first_scheduled_s != request.first_scheduled_s:
         request.first_scheduled_s = now_s
-        request.cached_tokens = hits * block_size
+        request.cached_tokens = cached
+        request.host_tokens = request.n_loading * sizes(c).block_size
         instance.lookup_tokens += request.input_tokens
-        instance.hit_tokens += hits * block_size
+        instance.hit_tokens += cached
+        instance.host_tokens += request.host_tokens
         instance.lookup_blocks += limit
-        instance.hit_blocks += hits
+        instance.hit_blocks += cached // sizes(c).block_size
     else:
-        request.recached_tokens += hits * block_size
+        request.recached_tokens += cached
     request.status = RUNNING
     running(c)[i, instance.n_running] = r
     instance.n_running += 1
@@ -310,10 +413,24 @@ def _leave(c: State, i: int, r: int, now_s: float) -> None:
     request = requests(c)[r]
     table = tables(c)[i, request.table]
     release(c, i, table, request.n_held, request.n_published, now_s)
+    request.n_stored = 0
     free_tables(c)[i, instance.n_tables_free] = request.table
     instance.n_tables_free += 1
     request.n_held = 0
     request.n_published = 0
+
+
+@inner
+def _store(c: State, i: int, r: int, now_s: float) -> None:
+    """Start to copy the blocks that a request has filled to the host, if it has filled one."""
+    request = requests(c)[r]
+    n_full = min(request.computed // sizes(c).block_size, request.n_published)
+    if n_full <= request.n_stored or sizes(c).host_min_hits > 0:
+        return
+    keys = table_keys(c)[i, request.table]
+    for k in range(request.n_stored, n_full):
+        host_store(c, i, keys[k], k, request.category, now_s)
+    request.n_stored = n_full
 
 
 @inner
@@ -325,6 +442,8 @@ def commit(c: State, i: int) -> None:
     for at in range(instance.n_entries):
         request = requests(c)[entries(c)[i, at, 0]]
         request.computed += entries(c)[i, at, 1]
+        if sizes(c).n_host > 0 and sizes(c).host_write == WRITE_THROUGH:
+            _store(c, i, np.int64(entries(c)[i, at, 0]), now_s)
         if request.computed < request.known:
             continue
         request.known += 1

@@ -17,6 +17,7 @@ from ..policies.reuse_fit import ReuseFit, make_reuse_fit, no_reuse_fit
 from ..traces.prefix_tree import PrefixTree
 from ..traces.schema import Trace
 from .config import EngineConfig
+from .host_setup import HostChoice, host_state
 from .pointers import lines_of_zeros
 from .state import (
     BLOCK,
@@ -49,6 +50,8 @@ class Prepared:
     cluster: Cluster
     binding: Binding
     fit: ReuseFit
+    host_binding: Binding
+    host_fit: ReuseFit
     category: NDArray[np.int32]
     """(n_requests,): what the policy sees."""
     category_names: tuple[str, ...]
@@ -75,6 +78,7 @@ def prepare(
     latency: LatencyModel,
     seed: int,
     is_logged: bool,
+    host: HostChoice | None = None,
 ) -> Prepared:
     """Lay out the state of `n_instances` idle instances and of all requests.
 
@@ -101,7 +105,7 @@ def prepare(
 
     requests = np.zeros(n, REQUEST)
     requests["arrival_s"] = trace.arrival_s
-    for name in ("first_scheduled_s", "first_token_s", "finish_s"):
+    for name in ("first_scheduled_s", "first_token_s", "finish_s", "loaded_s"):
         requests[name] = np.nan
     requests["input_tokens"] = requests["known"] = trace.input_tokens
     requests["output_tokens"] = trace.output_tokens
@@ -121,9 +125,13 @@ def prepare(
         seed=seed,
     )
     binding = Binding(mode=LRU_LIST) if type(policy) is Lru else policy.bind(setting)
-    fit = no_reuse_fit()
-    if binding.fit_arguments is not None:
-        fit = make_reuse_fit(tree.parent, tree.n_blocks, len(names), **binding.fit_arguments)
+
+    def make_fit(binding: Binding) -> ReuseFit:
+        if binding.fit_arguments is None:
+            return no_reuse_fit()
+        return make_reuse_fit(tree.parent, tree.n_blocks, len(names), **binding.fit_arguments)
+
+    fit = make_fit(binding)
     is_offline = policy.needs_future
     if is_offline:
         use_offsets, uses = tree.uses(fits)
@@ -133,7 +141,8 @@ def prepare(
         segment_of = np.zeros(0, np.int32)
 
     longest = max(1, int(needed[fits].max(initial=1)))
-    n_tables = engine.max_num_seqs + 1
+    n_tables = engine.max_num_seqs * (2 if host else 1) + 1  # who waits for the host has one
+    behind = host_state(host, setting, n_gpu_blocks=n_blocks)
     instances = np.zeros(n_instances, INSTANCE)
     instances["waiting_head"] = instances["waiting_tail"] = -1
     instances["head_request"] = instances["last_sample"] = -1
@@ -197,6 +206,7 @@ def prepare(
         "marks": np.zeros(N_MARKS, np.int64),
         "sample_every_s": np.array([every_s]),
         "latency": latency.coefficients,
+        **behind.arrays,
     }
     sizes = {
         "n_instances": n_instances,
@@ -224,6 +234,7 @@ def prepare(
         "reserve_full_isl": int(engine.reserve_full_isl),
         "prefix_caching": int(engine.prefix_caching),
         "latency_kind": latency.kind_code,
+        **behind.sizes,
     }
     cluster = Cluster(sizes, arrays)
     return Prepared(
@@ -234,6 +245,8 @@ def prepare(
         cluster=cluster,
         binding=binding,
         fit=fit,
+        host_binding=behind.binding,
+        host_fit=make_fit(behind.binding),
         category=category,
         category_names=names,
         longest_blocks=longest,

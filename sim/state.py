@@ -40,12 +40,42 @@ POOL = np.dtype(
 """One instance's block pool: free blocks, those of them without a key, places given to
 the lru queue since the start and those taken from it, counters."""
 
+HOST_BLOCK = np.dtype(
+    [("ready_s", "f8"), ("key", "i4"), ("pins", "i4"), ("before", "i4"), ("after", "i4")],
+    align=True,
+)
+"""A host block: when its transfer ends, key, loads that need it, neighbours in the lru list (free:
+the next free one)."""
+
+HOST = np.dtype(
+    [
+        ("up_free_s", "f8"),
+        ("down_free_s", "f8"),
+        ("n_used", "i8"),
+        ("free_head", "i8"),
+        ("lru_head", "i8"),
+        ("lru_tail", "i8"),
+        ("n_uses", "i8"),
+        ("n_pinned", "i8"),
+        ("n_stored", "i8"),
+        ("n_loaded", "i8"),
+        ("n_evicted", "i8"),
+        ("n_refused", "i8"),
+        ("n_unloaded", "i8"),
+    ],
+    align=True,
+)
+"""One instance's host buffer: when its links are free, blocks ever used, lists, counters (in
+blocks; refused: not stored because every block was being loaded; unloaded: left on loading)."""
+
 WAITING = 0
 RUNNING = 1
 FINISHED = 2
 REJECTED = 3
 PENDING = 4
 """Not arrived yet."""
+LOADING = 5
+"""Waits for its blocks from the host."""
 
 REQUEST = np.dtype(
     [
@@ -53,6 +83,7 @@ REQUEST = np.dtype(
         ("first_scheduled_s", "f8"),
         ("first_token_s", "f8"),
         ("finish_s", "f8"),
+        ("loaded_s", "f8"),
         ("input_tokens", "i4"),
         ("output_tokens", "i4"),
         ("known", "i4"),
@@ -72,6 +103,9 @@ REQUEST = np.dtype(
         ("prefill_tokens", "i4"),
         ("preemptions", "i4"),
         ("is_awaited", "i4"),
+        ("host_tokens", "i4"),
+        ("n_loading", "i4"),
+        ("n_stored", "i4"),
     ],
     align=True,
 )
@@ -82,6 +116,12 @@ INSTANCE = np.dtype(
         ("now_s", "f8"),
         ("step_start_s", "f8"),
         ("busy_s", "f8"),
+        ("step_pairs", "f8"),
+        ("step_prefill", "i8"),
+        ("step_prefill_seqs", "i8"),
+        ("step_decode", "i8"),
+        ("step_context", "i8"),
+        ("step_decode_context", "i8"),
         ("is_stepping", "i8"),
         ("n_running", "i8"),
         ("n_waiting", "i8"),
@@ -108,6 +148,11 @@ INSTANCE = np.dtype(
         ("n_admitted", "i8"),
         ("is_quiet", "i8"),
         ("had_waiting", "i8"),
+        ("n_loading", "i8"),
+        ("n_owed", "i8"),
+        ("loading_head", "i8"),
+        ("loading_tail", "i8"),
+        ("host_tokens", "i8"),
     ],
     align=True,
 )
@@ -164,6 +209,12 @@ SIZES = (
     "reserve_full_isl",
     "prefix_caching",
     "latency_kind",
+    "n_host",
+    "n_host_slots",
+    "n_host_queues",
+    "n_host_heap_entries",
+    "host_write",
+    "host_min_hits",
 )
 """Whole numbers of the state record: array sizes and engine settings."""
 
@@ -201,6 +252,15 @@ ARRAYS: dict[str, Any] = {
     "marks": np.int64,
     "sample_every_s": np.float64,
     "latency": np.float64,
+    "hosts": HOST,
+    "host_blocks": HOST_BLOCK,
+    "host_slots": np.int32,
+    "host_items": ITEM,
+    "host_orders": ORDER,
+    "host_heaps": ENTRY,
+    "host_params": np.float64,
+    "block_hits": np.int32,
+    "links": np.float64,
 }
 """Element type of each array; its meaning and shape stand at the function of its name."""
 
@@ -470,3 +530,70 @@ def latency(c: State) -> NDArray[np.float64]:
     """(8,): coefficients of the latency model."""
     s = sizes(c)
     return view(s.latency, (8,), np.float64)
+
+
+# The host's part of the cache.
+
+
+@inner
+def hosts(c: State) -> NDArray[Any]:
+    """(n_instances,) of HOST."""
+    s = sizes(c)
+    return view(s.hosts, (s.n_instances,), HOST)
+
+
+@inner
+def host_blocks(c: State) -> NDArray[Any]:
+    """(n_instances * n_host,) of HOST_BLOCK."""
+    s = sizes(c)
+    return view(s.host_blocks, (s.n_instances * s.n_host,), HOST_BLOCK)
+
+
+@inner
+def host_slots(c: State) -> NDArray[np.int32]:
+    """(n_instances, n_host_slots): hash table of host blocks by key, -1 where free."""
+    s = sizes(c)
+    return view(s.host_slots, (s.n_instances, s.n_host_slots), np.int32)
+
+
+@inner
+def host_items(c: State) -> NDArray[Any]:
+    """The host blocks as the host's policy sees them, ITEM; (1,) where the lru list orders."""
+    s = sizes(c)
+    return view(s.host_items, (s.n_instances * s.n_host,), ITEM)
+
+
+@inner
+def host_orders(c: State) -> NDArray[Any]:
+    """(n_instances,) of ORDER."""
+    s = sizes(c)
+    return view(s.host_orders, (s.n_instances,), ORDER)
+
+
+@inner
+def host_heaps(c: State) -> NDArray[Any]:
+    """(n_host_heap_entries,) of ENTRY."""
+    s = sizes(c)
+    return view(s.host_heaps, (s.n_host_heap_entries,), ENTRY)
+
+
+@inner
+def host_params(c: State) -> NDArray[np.float64]:
+    """(n_host_queues, 3): parameters of the host policy's category queues."""
+    s = sizes(c)
+    return view(s.host_params, (s.n_host_queues, 3), np.float64)
+
+
+@inner
+def block_hits(c: State) -> NDArray[np.int32]:
+    """(n_instances * n_blocks,): uses of a GPU block since it was taken; (1,) unless the host
+    stores only what was used several times."""
+    s = sizes(c)
+    return view(s.block_hits, (s.n_instances * s.n_blocks,), np.int32)
+
+
+@inner
+def links(c: State) -> NDArray[np.float64]:
+    """(4,): see `host_tier`."""
+    s = sizes(c)
+    return view(s.links, (4,), np.float64)

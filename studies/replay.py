@@ -18,6 +18,7 @@ from ..policies import make_policy
 from ..sim.config import RunConfig
 from ..sim.decision_log import DecisionLog
 from ..sim.engine import Progress, World
+from ..sim.host_setup import HostChoice
 from ..sim.invariants import check_cluster
 from ..sim.results import RunResult, manifest, request_table, summarise, time_table
 from ..sim.router import router_code
@@ -82,6 +83,7 @@ def run_replay(
     config, profile, latency = resolve(config)
     router = router_code(config.cluster.router)
     policy = make_policy(config.policy)
+    host = _host(config, profile)
     prepared = prepare(
         compiled.trace,
         compiled.tree,
@@ -91,6 +93,7 @@ def run_replay(
         latency=latency,
         seed=config.seed,
         is_logged=is_logged,
+        host=host,
     )
     log = DecisionLog(log_path, config.cluster.instances) if is_logged else None
     is_done = False
@@ -99,6 +102,7 @@ def run_replay(
             prepared,
             router=router,
             policy_name=config.policy,
+            host_policy_name=config.host.policy,
             closed_loop=config.closed_loop,
             log=log,
             progress=progress,
@@ -125,6 +129,7 @@ def run_replay(
         "block_size": config.engine.block_size,
         "gpu_blocks": config.engine.gpu_blocks,
         "usable_blocks": config.engine.gpu_blocks - 1,
+        "host_blocks": host.config.blocks if host else 0,
     }
     summary = {"trace": summary.pop("trace"), **head, **summary}
     summary["bound_hit_ratio_tokens"] = bound / lookups if lookups else None
@@ -147,6 +152,29 @@ def run_replay(
         requests=request_table(compiled.trace, prepared.cluster.requests),
         timeseries=time_table(prepared.cluster),
         curve=capacity_curve(compiled.tree, config) if with_curve else None,
+    )
+
+
+def _host(config: RunConfig, profile: Profile) -> HostChoice | None:
+    """Return the host buffer of an instance, None if there is none.
+
+    Raises:
+        ConfigError: the policy is unknown, or nobody measured the profile's link.
+    """
+    spec = model(config.model) if config.model else profile.model_spec
+    block_bytes = spec.kv_bytes_per_token * config.engine.block_size
+    n_blocks = config.host.blocks or int(config.host.gib * 2**30) // block_bytes
+    if n_blocks == 0:
+        return None
+    if not config.engine.prefix_caching:
+        raise ConfigError("a host buffer needs prefix caching")
+    if profile.link is None:
+        raise ConfigError(f"profile {config.profile} has no [link] to the host's memory")
+    return HostChoice(
+        config=replace(config.host, blocks=n_blocks, gib=0.0),
+        policy=make_policy(config.host.policy),
+        link=profile.link,
+        block_bytes=block_bytes,
     )
 
 

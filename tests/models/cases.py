@@ -17,6 +17,7 @@ from kvsim.policies import Policy, make_policy
 from kvsim.sim.config import EngineConfig
 from kvsim.sim.decision_log import DecisionLog
 from kvsim.sim.engine import World
+from kvsim.sim.host_setup import HostChoice
 from kvsim.sim.router import router_code
 from kvsim.sim.setup import Prepared, prepare
 from kvsim.traces.prefix_tree import compile_tree
@@ -105,13 +106,24 @@ class Case:
 
 
 def prepared_engine(
-    case: Case, *, policy: Policy | str = "lru", n_instances: int = 1, is_logged: bool = True
+    case: Case,
+    *,
+    policy: Policy | str = "lru",
+    n_instances: int = 1,
+    is_logged: bool = True,
+    host: HostChoice | None = None,
 ) -> Prepared:
     with mock.patch("kvsim.sim.setup.LOG_INTS", LOG_INTS):
-        return _prepared(case, policy, n_instances, is_logged)
+        return _prepared(case, policy, n_instances, is_logged, host)
 
 
-def _prepared(case: Case, policy: Policy | str, n_instances: int, is_logged: bool) -> Prepared:
+def _prepared(
+    case: Case,
+    policy: Policy | str,
+    n_instances: int,
+    is_logged: bool,
+    host: HostChoice | None,
+) -> Prepared:
     s = case.settings
     trace = case.trace()
     return prepare(
@@ -132,6 +144,7 @@ def _prepared(case: Case, policy: Policy | str, n_instances: int, is_logged: boo
         latency=LatencyModel.parse(",".join(map(repr, s.latency))),
         seed=0,
         is_logged=is_logged,
+        host=host,
     )
 
 

@@ -53,6 +53,9 @@ class Request:
     recached_tokens: int = 0
     prefill_tokens: int = 0
     n_preemptions: int = 0
+    loaded_s: float = math.nan
+    n_loading: int = 0
+    n_stored: int = 0
 
     @property
     def n_known(self) -> int:
@@ -158,6 +161,8 @@ class Instance:
         self.starts_s = 0.0
         self.entries: list[Entry] = []
         self.preempted: list[Request] = []
+        self.loading: list[Request] = []
+        """Wait for blocks from the host, in order of asking."""
         self.n_steps = 0
         self.n_same_step_hits = 0
         self.lines: list[str] = []
@@ -220,6 +225,7 @@ class Instance:
 
     def leave(self, r: Request) -> None:
         self.pool.release(r.blocks)
+        r.n_stored = 0
         r.blocks = []
         r.n_published = 0
 
@@ -229,6 +235,7 @@ class Instance:
         self.starts_s = now_s
         self.entries = []
         self.preempted = []
+        ready = self.finish_loads(now_s)
         budget = self.settings.max_num_batched_tokens
         threshold = self.threshold()
         evictions_before = self.pool.n_evictions
@@ -262,32 +269,51 @@ class Instance:
         while (
             self.may_admit()
             and budget > 0
+            and ready
+            and len(self.running) < self.settings.max_num_seqs
+        ):
+            r = ready[0]
+            n = min(clip(r.n_known - r.n_computed), budget)
+            length = r.n_known if self.settings.reserve_full_isl else r.n_computed + n
+            needed = ceil_div(length, self.settings.block_size) - len(r.blocks)
+            if needed + self.spare_blocks() > len(self.pool.queue):
+                break
+            self.loading.remove(ready.pop(0))
+            self.start(r, n, now_s)
+            self.grow(r, r.n_computed + n)
+            budget -= n
+
+        while (
+            self.may_admit()
+            and budget > 0
+            and not ready
             and self.waiting
             and len(self.running) < self.settings.max_num_seqs
         ):
             r = self.waiting[0]
             hits = self.pool.lookup(self.keys(r, self.lookup_limit(r)))
-            cached = len(hits) * self.settings.block_size
+            n_loading = self.host_hits(r, len(hits), now_s)
+            cached = (len(hits) + n_loading) * self.settings.block_size
             n = min(clip(r.n_known - cached), budget)
             n_idle = sum(self.pool.ref[b] == 0 for b in hits)
-            length = r.n_known if self.settings.reserve_full_isl else cached + n
-            needed = ceil_div(length, self.settings.block_size) - len(hits)
+            is_whole = self.settings.reserve_full_isl or n_loading > 0
+            length = r.n_known if is_whole else cached + n
+            needed = ceil_div(length, self.settings.block_size) - len(hits) + self.owed()
             if needed + n_idle + self.spare_blocks() > len(self.pool.queue):
                 break
             self.waiting.pop(0)
+            if n_loading:
+                self.load(r, hits, n_loading, now_s)
+                continue
             self.take_hits(r, hits, cached + n)
             self.n_same_step_hits += len(fresh.intersection(hits))
             fresh.update(r.blocks[len(hits) :])
             r.n_computed = cached
-            if r.first_scheduled_s is None:
-                r.first_scheduled_s = now_s
-                r.cached_tokens = cached
-            else:
-                r.recached_tokens += cached
-            self.running.append(r)
-            self.entries.append((r, n, cached))
+            self.start(r, n, now_s)
             budget -= n
 
+        if not self.entries:
+            return  # everybody waits for the host
         n_free = len(self.pool.queue)
         dt_s = self.step_s()
         self.ends_s = now_s + dt_s
@@ -307,6 +333,35 @@ class Instance:
                 "blocks": {row: blocks for row, blocks in new_blocks.items() if blocks},
             }
         )
+
+    def start(self, r: Request, n: int, now_s: float) -> None:
+        if r.first_scheduled_s is None:
+            r.first_scheduled_s = now_s
+            r.cached_tokens = r.n_computed
+        else:
+            r.recached_tokens += r.n_computed
+        self.running.append(r)
+        self.entries.append((r, n, r.n_computed))
+
+    # the host's part of the cache: none here, see `host_model`
+
+    def finish_loads(self, now_s: float) -> list[Request]:
+        """Requests, in order, that have all they waited for."""
+        return []
+
+    def host_hits(self, r: Request, n_hits: int, now_s: float) -> int:
+        """Blocks behind the first `n_hits` that can be loaded."""
+        return 0
+
+    def owed(self) -> int:
+        """Blocks set aside for requests that wait for the host."""
+        return 0
+
+    def load(self, r: Request, hits: list[int], n: int, now_s: float) -> None:
+        raise NotImplementedError
+
+    def filled(self, r: Request) -> None:
+        """A step computed tokens of `r`."""
 
     # step time
 
@@ -330,6 +385,7 @@ class Instance:
         finished = []
         for r, n, _ in self.entries:
             r.n_computed += n
+            self.filled(r)
             if r.n_computed < r.n_known:
                 continue
             r.n_sampled += 1
@@ -408,6 +464,8 @@ def run(
     n_routed = 0
     while True:
         ends = [i.ends_s for i in instances if i.ends_s is not None]
+        loads = [i.loading[0].loaded_s for i in instances if i.ends_s is None and i.loading]
+        ends += loads
         times = [*ends, arrivals[0][0]] if arrivals else ends
         if not times:
             return
@@ -428,7 +486,7 @@ def run(
             n_routed += 1
             instances[r.instance].waiting.append(r)
         for instance in instances:
-            if instance.ends_s is None and instance.running + instance.waiting:
+            if instance.ends_s is None and instance.running + instance.waiting + instance.loading:
                 instance.schedule(now_s)
-                if instance.ends_s is not None and not instance.entries:
+                if not instance.entries and not instance.loading:
                     raise AssertionError("a step that schedules nothing cannot happen")
