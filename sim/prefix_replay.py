@@ -31,9 +31,9 @@ from ..policies.order import (
     remove,
     victim,
 )
-from ..policies.reuse_fit import ReuseFit, make_reuse_fit, no_reuse_fit, observe
+from ..policies.reuse_fit import SEEN, ReuseFit, make_reuse_fit, no_reuse_fit, observe
 from ..traces.prefix_tree import PrefixTree
-from .pointers import Pointers
+from .pointers import Pointers, prefetch
 
 SEGMENT = np.dtype(
     [
@@ -62,6 +62,11 @@ cache: until then the parent is no candidate, and nobody asks.
 PIECE = np.dtype([("segment", "i4"), ("start", "i4"), ("above", "i4"), ("uses", "i4")], align=True)
 """A piece: where in its segment it starts, the next shallower one, uses before it was cached."""
 
+SEGMENT_BYTES = SEGMENT.itemsize
+SEEN_BYTES = SEEN.itemsize
+SEGMENTS_AHEAD = 3
+REQUESTS_AHEAD = 4
+"""How much of a path is fetched before its request comes, and how many requests before that one."""
 
 SIZES = ("capacity", "n_segments", "n_pieces", "n_heap_entries", "n_queues", "n_uses")
 ARRAYS = (
@@ -233,6 +238,7 @@ def _replay(
     has_fit = len(fit.segments) > 0
     n_cached = 0
     for t in range(len(end)):
+        _fetch_ahead(c, fit, end, t)
         now_s = arrival_s[t]
         if has_fit:
             observe(fit, end[t], category[t], now_s, _params(c))
@@ -254,6 +260,23 @@ def _replay(
             _offer(c, end[t])
         if order.error:
             return
+
+
+@inner
+def _fetch_ahead(c: Cache, fit: ReuseFit, end: NDArray[np.int32], t: int) -> None:
+    """Have the processor fetch the deep segments of coming paths: most are in none of its caches.
+
+    The end of a path first, and each segment above when the one below is there to name it.
+    """
+    for above in range(SEGMENTS_AHEAD):
+        coming = t + (SEGMENTS_AHEAD - above) * REQUESTS_AHEAD
+        s = end[coming] if coming < len(end) else -1
+        for _ in range(above):
+            s = _segments(c)[s].parent if s >= 0 else -1
+        if s >= 0:
+            prefetch(_sizes(c).segments + s * SEGMENT_BYTES)
+            if len(fit.segments) > 0:
+                prefetch(fit.segments.ctypes.data + s * SEEN_BYTES)
 
 
 @inner

@@ -88,7 +88,8 @@ def summarise(
     """Return what can be said from the final state; see docs/metrics.md for each entry."""
     requests = cluster.requests
     instances = cluster.instances
-    done = requests[requests["status"] == FINISHED]
+    is_done = requests["status"] == FINISHED
+    done = requests if is_done.all() else requests[is_done]
     start_s = float(done["arrival_s"].min()) if len(done) else 0.0
     end_s = float(done["finish_s"].max()) if len(done) else 0.0
     duration_s = end_s - start_s
@@ -99,7 +100,6 @@ def summarise(
     lookup_blocks = int(instances["lookup_blocks"].sum())
     output_tokens = int(instances["output_tokens"].sum())
     busy_s = float(instances["busy_s"].sum())
-    is_done = requests["status"] == FINISHED
     n_turns = len(category_names) // len(trace.category_names)
     turn = category % n_turns
     turn_names = [name.rpartition("-")[2] for name in category_names[:n_turns]]
@@ -137,24 +137,25 @@ def summarise(
         "utilisation": _ratio(busy_s, duration_s * len(instances)),
         "busy_s": busy_s,
         "steps": int(instances["steps"].sum()),
-        "by_category": _split(requests, is_done, trace.category, list(trace.category_names)),
-        "by_turn": _split(requests, is_done, turn, turn_names),
+        "by_category": _split(done, trace.category[is_done], list(trace.category_names)),
+        "by_turn": _split(done, turn[is_done], turn_names),
     }
 
 
-def _split(
-    requests: NDArray[Any], is_done: NDArray[np.bool_], code: NDArray[Any], names: list[str]
-) -> list[dict[str, Any]]:
+def _split(done: NDArray[Any], code: NDArray[Any], names: list[str]) -> list[dict[str, Any]]:
     rows = []
+    input_tokens = np.ascontiguousarray(done["input_tokens"])
+    cached_tokens = np.ascontiguousarray(done["cached_tokens"])
     for number, name in enumerate(names):
-        mine = requests[is_done & (code == number)]
-        lookups = int(mine["input_tokens"].sum(dtype=np.int64))
-        hits = int(mine["cached_tokens"].sum(dtype=np.int64))
-        if len(mine):
+        is_mine = code == number
+        n = int(np.count_nonzero(is_mine))
+        lookups = int(input_tokens[is_mine].sum(dtype=np.int64))
+        hits = int(cached_tokens[is_mine].sum(dtype=np.int64))
+        if n:
             rows.append(
                 {
                     "name": name,
-                    "requests": len(mine),
+                    "requests": n,
                     "lookup_tokens": lookups,
                     "hit_tokens": hits,
                     "hit_ratio_tokens": _ratio(hits, lookups),
