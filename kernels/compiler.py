@@ -51,8 +51,9 @@ class _InnerCompiler(Compiler):  # type: ignore[misc]
         result = super()._compile_core()
         function = self.state.func_id
         # numba insists on an entry from Python; nobody can get at this one
+        module = function.module or sys.modules[__name__]
         nowhere = _dynfunc.make_function(
-            function.module or sys.modules[__name__],
+            module,
             function.func_name,
             "",
             0,

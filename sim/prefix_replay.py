@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..kernels import inner, kernel, view
+from ..kernels import inner, kernel, prefetch, view
 from ..policies.base import Policy, Setting
 from ..policies.order import (
     ENTRY,
@@ -33,7 +33,7 @@ from ..policies.order import (
 )
 from ..policies.reuse_fit import SEEN, ReuseFit, make_reuse_fit, no_reuse_fit, observe
 from ..traces.prefix_tree import PrefixTree
-from .pointers import Pointers, prefetch
+from .pointers import Pointers
 
 SEGMENT = np.dtype(
     [
