@@ -14,7 +14,7 @@ from pathlib import Path
 from ... import ConfigError, TraceError
 from ..rows import Rows
 from ..schema import Trace
-from . import files, mooncake, mooncake_writer, parquet, parquet_writer
+from . import files, mooncake, mooncake_writer, parquet, parquet_writer, weka
 
 __all__ = ["FORMATS", "Format", "read_trace", "read_traces", "write_trace"]
 
@@ -32,6 +32,11 @@ class Format:
 
 
 FORMATS: dict[str, Format] = {
+    "weka": Format(
+        what="JSON lines with a Claude Code session each",
+        sniff=weka.sniff,
+        read=weka.read,
+    ),
     "mooncake": Format(
         what="JSON lines with timestamp, input_length, output_length, hash_ids",
         sniff=mooncake.sniff,
