@@ -318,6 +318,61 @@ def mrc(
 
 
 @app.command()
+def bound(
+    traces: Traces,
+    gpu_blocks: Annotated[int, typer.Option(help="Usable KV blocks on the GPU.")],
+    host_blocks: Annotated[int, typer.Option(help="KV blocks in host memory below it.")] = 0,
+    disk_blocks: Annotated[int, typer.Option(help="KV blocks on disk below that.")] = 0,
+    block_size: BlockSize = None,
+    gpu: Gpu = None,
+    model: ModelName = None,
+    latency_affine: Affine = None,
+    host_gb_per_s: Annotated[
+        float, typer.Option(help="Bandwidth each way between host memory and GPU, GB/s.")
+    ] = 50.0,
+    disk_gb_per_s: Annotated[
+        float, typer.Option(help="Bandwidth each way between disk and host memory, GB/s.")
+    ] = 6.0,
+    trace_block_size: TraceBlockSize = None,
+    limit: Limit = None,
+    json: AsJson = False,
+) -> None:
+    """The best that a cache of these sizes could do: hits by tier, recompute time, traffic."""
+    from kvsim.studies.bound import bound as tabulate
+    from kvsim.studies.bound import hardware
+    from kvsim.traces.compiled import load_compiled
+
+    capacities = _tiers(gpu=gpu_blocks, host=host_blocks, disk=disk_blocks)
+    chosen = {"profile": gpu, "model": model, "latency_affine": latency_affine}
+    found = hardware(
+        _config(None, chosen, {}, {}), gb_per_s={"host": host_gb_per_s, "disk": disk_gb_per_s}
+    )
+    if block_size is not None and block_size < 1:
+        raise ConfigError(f"--block-size must be at least 1 token, got {block_size}")
+    compiled = load_compiled(
+        traces, block_size=block_size, trace_block_size=trace_block_size, partial_blocks=True
+    )
+    if limit is not None:
+        compiled = compiled.head(limit)
+    table = tabulate(compiled, capacities, found)
+    if json:
+        _print_json(table)
+    else:
+        from kvsim.reports.bound_table import show_bound
+
+        show_bound(table, _console())
+
+
+def _tiers(**blocks: int) -> dict[str, int]:
+    """Return the tiers there are, by name: 0 blocks is none, but for the GPU."""
+    for name, n in blocks.items():
+        least = 1 if name == "gpu" else 0
+        if n < least:
+            raise ConfigError(f"--{name}-blocks must be at least {least}, got {n}")
+    return {name: n for name, n in blocks.items() if n}
+
+
+@app.command()
 def policies(json: AsJson = False) -> None:
     """Every eviction policy: name, kind, one line."""
     from kvsim.policies import POLICIES, find_policy

@@ -32,14 +32,27 @@ from .optimum import optimum_curve, optimum_replay
 MAX_CURVE_POINTS = 32
 
 
+def served(config: RunConfig) -> tuple[Profile, ModelSpec, LatencyModel]:
+    """Return what the configuration names: a profile, the model served and its step times.
+
+    Raises:
+        ConfigError: an unknown profile or model, or wrong coefficients.
+    """
+    profile = load_profile(config.profile)
+    spec = model(config.model) if config.model else profile.model_spec
+    latency = (
+        LatencyModel.parse(config.latency_affine) if config.latency_affine else profile.latency
+    )
+    return profile, spec, latency
+
+
 def resolve(config: RunConfig) -> tuple[RunConfig, Profile, LatencyModel]:
     """Fill in what the configuration leaves to the profile: blocks and step times.
 
     Raises:
         ConfigError: an unknown profile or model, or no room for KV blocks.
     """
-    profile = load_profile(config.profile)
-    spec: ModelSpec = model(config.model) if config.model else profile.model_spec
+    profile, spec, latency = served(config)
     engine = config.engine
     if engine.gpu_blocks and config.gpu_gib:
         raise ConfigError("give --gpu-blocks or --gpu-gib, not both")
@@ -57,9 +70,6 @@ def resolve(config: RunConfig) -> tuple[RunConfig, Profile, LatencyModel]:
         )
     else:
         n_blocks = profile.kv_blocks(block_size=engine.block_size)
-    latency = (
-        LatencyModel.parse(config.latency_affine) if config.latency_affine else profile.latency
-    )
     return replace(config, engine=replace(engine, gpu_blocks=n_blocks)), profile, latency
 
 
