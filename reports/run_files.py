@@ -18,7 +18,8 @@ from .columns import CACHE, TIMES, Summary
 REQUEST_TIMES = ("arrival_s", "first_scheduled_s", "first_token_s", "finish_s")
 REQUEST_COLUMNS = (*REQUEST_TIMES, "output_tokens", "instance")
 TIME_COLUMNS = ("time_s", "instance", *series.LEVELS, *series.CUMULATIVE)
-SPLITS = ("by_category", "by_turn")
+REGRETS = ("regret_by_category", "regret_by_turn", "regret_by_depth")
+SPLITS = ("by_category", "by_turn", *REGRETS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

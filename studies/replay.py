@@ -19,15 +19,15 @@ from ..sim.config import RunConfig
 from ..sim.decision_log import DecisionLog
 from ..sim.engine import Progress, World
 from ..sim.invariants import check_cluster
-from ..sim.results import RunResult, manifest, request_table, summarise, time_table
+from ..sim.results import RunResult, manifest, request_table, summarise, time_table, turns
 from ..sim.router import router_code
-from ..sim.setup import Prepared, prepare
-from ..sim.state import FINISHED
+from ..sim.setup import prepare
 from ..traces.compiled import CompiledTrace
 from ..traces.prefix_tree import PrefixTree
 from .curves import hit_ratio, lru_curve
 from .mrc import curve_points
-from .optimum import optimum_curve, optimum_replay
+from .optimum import optimum_curve
+from .regret import bound_tokens, regret_tables
 
 MAX_CURVE_POINTS = 32
 
@@ -126,8 +126,10 @@ def run_replay(
         category=prepared.category,
         category_names=prepared.category_names,
     )
-    bound = bound_hit_tokens(prepared)
-    lookups = summary["lookup_tokens"]
+    requests = prepared.cluster.requests
+    engine = config.engine
+    bound = bound_tokens(prepared.tree, requests, engine, config.cluster.instances)
+    lookups, bound_sum = summary["lookup_tokens"], int(bound.sum())
     head = {
         "policy": config.policy,
         "router": config.cluster.router,
@@ -137,8 +139,15 @@ def run_replay(
         "usable_blocks": config.engine.gpu_blocks - 1,
     }
     summary = {"trace": summary.pop("trace"), **head, **summary}
-    summary["bound_hit_ratio_tokens"] = bound / lookups if lookups else None
-    summary["regret_tokens"] = (bound - summary["hit_tokens"]) / lookups if lookups else None
+    summary["bound_hit_ratio_tokens"] = bound_sum / lookups if lookups else None
+    summary["regret_tokens"] = (bound_sum - summary["hit_tokens"]) / lookups if lookups else None
+    turn, turn_names = turns(compiled.trace, prepared.category, prepared.category_names)
+    groups: dict[str, tuple[NDArray[Any], list[str]]] = {
+        "category": (compiled.trace.category, list(compiled.trace.category_names)),
+        "turn": (turn, turn_names),
+    }
+    tables = regret_tables(requests, bound, groups=groups, block_size=engine.block_size)
+    summary |= {f"regret_by_{split}": rows for split, rows in tables.items()}
     if log is not None:
         decisions, timed = log.digests()
         one = len(decisions) == 1
@@ -163,28 +172,6 @@ def run_replay(
 def latency_text(latency: LatencyModel) -> str:
     """Say which step-time formula and numbers a run used."""
     return f"{latency.kind} {' '.join(repr(float(x)) for x in latency.coefficients)}"
-
-
-def bound_hit_tokens(prepared: Prepared) -> int:
-    """Most prompt tokens any policy could have hit, for the run's own admissions.
-
-    The offline optimum of each instance over the requests it admitted, in that order, each
-    placed at once: the real run also loses blocks to requests that run at the same time, and
-    recomputes at least one token of every prompt.
-    """
-    requests = prepared.cluster.requests
-    engine = prepared.engine
-    if not engine.prefix_caching:
-        return 0
-    total = 0
-    for i in range(len(prepared.cluster.instances)):
-        mine = np.flatnonzero((requests["instance"] == i) & (requests["status"] == FINISHED))
-        order = mine[np.argsort(requests["first_scheduled_s"][mine], kind="stable")]
-        tree = replace(prepared.tree, end=np.ascontiguousarray(prepared.tree.end[order]))
-        hits = optimum_replay(tree, engine.gpu_blocks - 1)
-        prompt_blocks = requests["input_tokens"][order] // engine.block_size
-        total += int(np.minimum(hits, prompt_blocks).sum(dtype=np.int64)) * engine.block_size
-    return total
 
 
 def capacity_curve(tree: PrefixTree, config: RunConfig) -> dict[str, Any]:
