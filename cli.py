@@ -118,6 +118,7 @@ def replay(
     time_scale: TimeScale = 1.0,
     closed_loop: ClosedLoop = None,
     seed: Seed = None,
+    why: Annotated[bool, typer.Option("--why", help="Say why look-ups missed.")] = False,
     check: Annotated[bool, typer.Option("--check", help="Check invariants afterwards.")] = False,
     decision_log: Annotated[
         Path | None, typer.Option(help="Write the scheduler's decisions, one line a step.")
@@ -172,6 +173,7 @@ def replay(
             check=check,
             is_logged=decision_log is not None,
             log_path=decision_log,
+            why=why,
             progress=progress,
         )
         if directory is not None:

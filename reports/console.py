@@ -7,6 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from . import units
+from .misses import TextTable
 
 BAR_CELLS = 20
 EIGHTHS = " ▏▎▍▌▋▊▉"
@@ -30,6 +31,19 @@ def facts_table(title: str) -> Table:
     """Return a table of one number a row, with its name and its unit or meaning."""
     table = number_table(title, "", is_first_name=True)
     table.add_column(overflow="fold")
+    return table
+
+
+def text_table(content: TextTable) -> Table:
+    """Return a table of text; its title stands for the first column's name."""
+    is_last = len(content.columns) - 1
+    table = frame()
+    for at, name in enumerate(content.columns):
+        is_left = at == 0 or (at == is_last and content.has_words)
+        title = content.title.lower() if at == 0 and content.has_words else name
+        table.add_column(Text(title), justify="left" if is_left else "right", overflow="fold")
+    for row in content.rows:
+        table.add_row(*(Text(aligned_time(cell)) for cell in row))
     return table
 
 

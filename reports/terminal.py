@@ -11,7 +11,16 @@ from rich.text import Text
 
 from . import units
 from .columns import CACHE, TIMES, Column, Summary, counts, losses, number, setting, text
-from .console import aligned_time, facts_table, frame, line, number_table, share_bar
+from .console import (
+    aligned_time,
+    facts_table,
+    frame,
+    line,
+    number_table,
+    share_bar,
+    text_table,
+)
+from .misses import miss_tables
 
 MAX_CURVE_ROWS = 24
 """Capacities shown; a longer curve is thinned."""
@@ -34,6 +43,10 @@ def show_run(summary: Summary, console: Console) -> None:
     console.print(_latency_table(summary))
     console.print()
     console.print(_work_table(summary))
+    for table in miss_tables(summary):
+        console.print()
+        console.print(text_table(table))
+        console.print(line(table.note, "dim"))
 
 
 def show_comparison(summaries: Sequence[Summary], console: Console) -> None:

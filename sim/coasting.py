@@ -80,6 +80,8 @@ def coast(c: State, i: int, until_s: float) -> None:
             steps += 1
         marks(c)[MARK_ALLOWANCE] -= steps >> 4
         can_grow = instance.n_waiting == 0 and to_block < to_finish and most < LONGEST_COAST
+        if sizes(c).n_events:  # may overflow here: `begin_step` sees to their room
+            can_grow = False
         grows = not is_over and can_grow and marks(c)[MARK_ALLOWANCE] > 0
         if grows:
             n_new = 0

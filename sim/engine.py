@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from ..kernels import kernel
 from ..policies.reuse_fit import ReuseFit, observe
 from .decision_log import DecisionLog
+from .event_log import EventLog
 from .instance import (
     FULL_LOG,
     OK,
@@ -92,6 +93,7 @@ class World:
         policy_name: str,
         closed_loop: bool = False,
         log: DecisionLog | None = None,
+        events: EventLog | None = None,
         progress: Progress | None = None,
     ) -> None:
         self._prepared = prepared
@@ -99,7 +101,7 @@ class World:
         self._router = router
         self._policy_name = policy_name
         self._closed_loop = closed_loop
-        self._log = log
+        self._logs = [taker for taker in (log, events) if taker is not None]
         self._progress = progress
         self._keys = np.empty(prepared.longest_blocks, np.int32)
         self._env = _Calendar()
@@ -117,8 +119,7 @@ class World:
         else:
             self._env.process(self._arrivals())
         self._env.run()
-        if self._log is not None:
-            self._log.take(self._cluster)
+        self._empty_logs()
 
     # open loop
 
@@ -154,11 +155,15 @@ class World:
         if status == POLICY_ERROR:
             orders = self._cluster.orders
             raise self._prepared.binding.failure(self._policy_name, orders)
-        if status == FULL_LOG and self._log is not None:
-            self._log.take(self._cluster)
+        if status == FULL_LOG:
+            self._empty_logs()
         if self._progress is not None:
             done = int(self._cluster.instances["finished"].sum())
             self._progress(done, len(self._cluster.requests), float(self._env.now))
+
+    def _empty_logs(self) -> None:
+        for log in self._logs:
+            log.take(self._cluster)
 
     # closed loop
 

@@ -17,10 +17,12 @@ from numpy.typing import NDArray
 from ..calibration.latency import step_seconds
 from ..kernels import inner
 from .kvcache import index_private, lookup, publish, release, take, touch
-from .recording import log_step, sample
+from .recording import log_step, record_event, sample, sign_evictions
 from .state import (
+    ADMITTED,
     FINISHED,
     MARK_AWAITED,
+    PREEMPTED,
     RUNNING,
     WAITING,
     State,
@@ -217,6 +219,8 @@ def grow(c: State, i: int, r: int, upto: int, now_s: float) -> None:
     for k in range(request.n_held, block_count(upto, block_size)):
         table[k] = take(c, i, now_s)
         request.n_held = k + 1
+    if sizes(c).n_events:
+        sign_evictions(c, r, now_s)
     if sizes(c).prefix_caching:
         keys = table_keys(c)[i, request.table]
         n_full = min(upto, request.known) // block_size
@@ -253,6 +257,7 @@ def _admit(c: State, i: int, r: int, hits: int, limit: int, now_s: float) -> Non
     request = requests(c)[r]
     block_size = sizes(c).block_size
     instance.n_admitted = max(instance.n_admitted, r + 1)
+    record_event(c, ADMITTED, i, r, -1, now_s)
     table = instance.head_table
     request.table = table
     instance.n_tables_free -= 1
@@ -290,6 +295,7 @@ def _preempt(c: State, i: int, r: int, now_s: float) -> None:
     for k in range(request.n_shared, request.n_published):
         index_private(c, i, tables(c)[i, request.table, k])
     _leave(c, i, r, now_s)
+    record_event(c, PREEMPTED, i, r, -1, now_s)
     request.computed = 0
     request.status = WAITING
     request.preemptions += 1

@@ -18,6 +18,7 @@ from ..policies import make_policy
 from ..sim.config import RunConfig
 from ..sim.decision_log import DecisionLog
 from ..sim.engine import Progress, World
+from ..sim.event_log import EventLog
 from ..sim.invariants import check_cluster
 from ..sim.results import RunResult, manifest, request_table, summarise, time_table, turns
 from ..sim.router import router_code
@@ -25,6 +26,7 @@ from ..sim.setup import prepare
 from ..traces.compiled import CompiledTrace
 from ..traces.prefix_tree import PrefixTree
 from .curves import hit_ratio, lru_curve
+from .forensics import explain_misses
 from .mrc import curve_points
 from .optimum import optimum_curve
 from .regret import bound_tokens, regret_tables
@@ -81,9 +83,12 @@ def run_replay(
     check: bool = False,
     is_logged: bool = False,
     log_path: Path | None = None,
+    why: bool = False,
     progress: Progress | None = None,
 ) -> RunResult:
     """Replay a compiled trace; the same inputs give the same result, to the last bit.
+
+    With `why` the summary also says why look-ups missed, which costs time and memory.
 
     Raises:
         ConfigError: a name or value in the configuration is wrong.
@@ -101,7 +106,9 @@ def run_replay(
         latency=latency,
         seed=config.seed,
         is_logged=is_logged,
+        has_events=why,
     )
+    events = EventLog() if why else None
     log = DecisionLog(log_path, config.cluster.instances) if is_logged else None
     is_done = False
     try:
@@ -111,6 +118,7 @@ def run_replay(
             policy_name=config.policy,
             closed_loop=config.closed_loop,
             log=log,
+            events=events,
             progress=progress,
         )
         world.run()
@@ -148,6 +156,15 @@ def run_replay(
     }
     tables = regret_tables(requests, bound, groups=groups, block_size=engine.block_size)
     summary |= {f"regret_by_{split}": rows for split, rows in tables.items()}
+    if events is not None:
+        summary |= explain_misses(
+            prepared.tree,
+            requests,
+            events.all(),
+            n_instances=config.cluster.instances,
+            block_size=engine.block_size,
+            latency=latency,
+        )
     if log is not None:
         decisions, timed = log.digests()
         one = len(decisions) == 1

@@ -37,7 +37,7 @@ def warm_up() -> Iterator[tuple[str, float]]:
     )
     yield "prefix tree", time.perf_counter() - start
     start = time.perf_counter()
-    run_replay(whole, config, with_curve=True, is_logged=True)
+    run_replay(whole, config, with_curve=True, is_logged=True, why=True)
     yield "replay", time.perf_counter() - start
     start = time.perf_counter()
     run_replay(whole, replace(config, closed_loop=True))
