@@ -1,12 +1,14 @@
-"""Pieces of terminal tables: frames, bars, aligned times. Knows no run."""
+"""Pieces of terminal output: frames, bars, aligned times, lines every table of runs needs."""
 
 from __future__ import annotations
 
 from rich import box
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from . import units
+from .columns import Summary, losses, number
 from .misses import TextTable
 
 BAR_CELLS = 20
@@ -59,6 +61,18 @@ def share_bar(share: float | None, further: float | None = None) -> str:
     bar = "█" * (eighths // 8) + EIGHTHS[eighths % 8].strip()
     end = round(BAR_CELLS * min(max(units.defined(further) or 0.0, 0.0), 1.0))
     return bar.ljust(end, "░").ljust(BAR_CELLS, "·")
+
+
+def run_size(summary: Summary) -> str:
+    """Say how many requests were served in what time."""
+    requests = units.plural(number(summary, "requests"), "request")
+    return f"{requests} in {units.duration(number(summary, 'duration_s'))}"
+
+
+def show_losses(summary: Summary, console: Console, prefix: str = "") -> None:
+    """Print what of the trace was not served."""
+    for words in losses(summary):
+        console.print(line(f"! {prefix}{words}", "bold"))
 
 
 def line(words: str, style: str = "") -> Text:

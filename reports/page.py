@@ -8,7 +8,7 @@ from html import escape
 from typing import Any
 
 from . import units
-from .columns import CACHE, TIMES, losses, number, setting, text
+from .columns import CACHE, GOODPUT, TIMES, losses, number, setting, text
 from .misses import miss_tables
 from .run_files import Run
 from .style import Figure
@@ -142,7 +142,8 @@ def _all_losses(runs: Sequence[Run]) -> list[str]:
 
 
 def _policy_table(runs: Sequence[Run]) -> str:
-    columns = CACHE[:3] + TIMES + CACHE[3:]
+    has_goodput = any(number(run.summary, *GOODPUT.keys) is not None for run in runs)
+    columns = CACHE[:3] + TIMES + ((GOODPUT,) if has_goodput else ()) + CACHE[3:]
     head = "".join(f"<th>{_text(c.header)}</th>" for c in columns)
     best = [c.best_rows([run.summary for run in runs]) for c in columns]
     rows = []
@@ -157,6 +158,8 @@ def _policy_table(runs: Sequence[Run]) -> str:
         " policy could have hit, for the same admissions in the same order. Regret: optimum minus"
         " hit ratio, in percentage points (pp). tokens/s: output tokens."
     )
+    if has_goodput:
+        note += " goodput/s: requests a second within the limits on TTFT and TPOT."
     if any(best):
         note += " ★ best of the column."
     return (

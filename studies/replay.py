@@ -15,6 +15,7 @@ from ..calibration.gpu_profile import Profile, load_profile
 from ..calibration.latency import LatencyModel
 from ..calibration.models import ModelSpec, model
 from ..policies import make_policy
+from ..sim import metrics
 from ..sim.config import RunConfig
 from ..sim.decision_log import DecisionLog
 from ..sim.engine import Progress, World
@@ -23,6 +24,7 @@ from ..sim.invariants import check_cluster
 from ..sim.results import RunResult, manifest, request_table, summarise, time_table, turns
 from ..sim.router import router_code
 from ..sim.setup import prepare
+from ..sim.state import FINISHED
 from ..traces.compiled import CompiledTrace
 from ..traces.prefix_tree import PrefixTree
 from .curves import hit_ratio, lru_curve
@@ -156,6 +158,7 @@ def run_replay(
     }
     tables = regret_tables(requests, bound, groups=groups, block_size=engine.block_size)
     summary |= {f"regret_by_{split}": rows for split, rows in tables.items()}
+    summary["goodput_per_s"] = _goodput_per_s(requests, summary["duration_s"], config)
     if events is not None:
         summary |= explain_misses(
             prepared.tree,
@@ -184,6 +187,15 @@ def run_replay(
         timeseries=time_table(prepared.cluster),
         curve=capacity_curve(compiled.tree, config) if with_curve else None,
     )
+
+
+def _goodput_per_s(requests: NDArray[Any], duration_s: float, config: RunConfig) -> float | None:
+    """Requests a second that finished within the limits; None without limits."""
+    if not (config.slo_ttft_s or config.slo_tpot_s) or not duration_s:
+        return None
+    done = requests[requests["status"] == FINISHED]
+    n = metrics.n_within(done, ttft_limit_s=config.slo_ttft_s, tpot_limit_s=config.slo_tpot_s)
+    return n / duration_s
 
 
 def latency_text(latency: LatencyModel) -> str:
