@@ -12,7 +12,7 @@ import typer
 from kvsim import ConfigError, KvsimError, __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from rich.console import Console
 
@@ -89,6 +89,8 @@ ClosedLoop = Annotated[
     bool | None,
     typer.Option("--closed-loop/--open-loop", help="A session's next turn waits for its last."),
 ]
+SloTtft = Annotated[float | None, typer.Option(help="TTFT that counts as good, seconds.")]
+SloTpot = Annotated[float | None, typer.Option(help="TPOT that counts as good, seconds.")]
 Seed = Annotated[int | None, typer.Option(help="Seed of all randomness.")]
 
 
@@ -133,7 +135,10 @@ def replay(
     limit: Limit = None,
     time_scale: TimeScale = 1.0,
     closed_loop: ClosedLoop = None,
+    slo_ttft: SloTtft = None,
+    slo_tpot: SloTpot = None,
     seed: Seed = None,
+    why: Annotated[bool, typer.Option("--why", help="Say why look-ups missed.")] = False,
     check: Annotated[bool, typer.Option("--check", help="Check invariants afterwards.")] = False,
     decision_log: Annotated[
         Path | None, typer.Option(help="Write the scheduler's decisions, one line a step.")
@@ -143,37 +148,7 @@ def replay(
     json: AsJson = False,
 ) -> None:
     """Replay a trace through a simulated cluster and print what happened."""
-    config = _config(
-        cluster,
-        {
-            "policy": policy,
-            "model": model,
-            "profile": gpu,
-            "gpu_gib": gpu_gib,
-            "latency_affine": latency_affine,
-            "closed_loop": closed_loop,
-            "seed": seed,
-        },
-        {"instances": instances, "router": router},
-        {
-            "block_size": block_size,
-            "gpu_blocks": gpu_blocks,
-            "max_num_seqs": max_num_seqs,
-            "max_num_batched_tokens": max_num_batched_tokens,
-            "long_prefill_token_threshold": long_prefill_token_threshold,
-            "watermark": watermark,
-            "reserve_full_isl": reserve_full_isl,
-            "prefix_caching": prefix_caching,
-        },
-        {
-            "gib": host_gib,
-            "blocks": host_blocks,
-            "policy": host_policy,
-            "write": host_write,
-            "min_hits": host_min_hits,
-            "copies": host_copies,
-        },
-    )
+    config = _config(locals())
     from kvsim.policies import make_policy
     from kvsim.sim.results import write_run
     from kvsim.sim.router import router_code
@@ -197,6 +172,7 @@ def replay(
             check=check,
             is_logged=decision_log is not None,
             log_path=decision_log,
+            why=why,
             progress=progress,
         )
         if directory is not None:
@@ -224,7 +200,10 @@ def compare(
     instances: Instances = None,
     router: Router = None,
     block_size: BlockSize = None,
-    gpu_blocks: GpuBlocks = None,
+    gpu_blocks: Annotated[
+        str | None,
+        typer.Option(help="As for replay; several, comma-separated, compare at each size."),
+    ] = None,
     gpu_gib: GpuGib = None,
     host_gib: HostGib = None,
     host_blocks: HostBlocks = None,
@@ -239,39 +218,24 @@ def compare(
     limit: Limit = None,
     time_scale: TimeScale = 1.0,
     closed_loop: ClosedLoop = None,
+    slo_ttft: SloTtft = None,
+    slo_tpot: SloTpot = None,
     seed: Seed = None,
     workers: Annotated[int, typer.Option(help="Processes.")] = 1,
+    overhead: Annotated[
+        bool, typer.Option("--overhead", help="Also measure each policy's time an eviction here.")
+    ] = False,
     out: Out = None,
     overwrite: Overwrite = False,
     json: AsJson = False,
 ) -> None:
     """Replay a trace under several policies, side by side, with the bound."""
-    config = _config(
-        cluster,
-        {
-            "model": model,
-            "profile": gpu,
-            "gpu_gib": gpu_gib,
-            "latency_affine": latency_affine,
-            "closed_loop": closed_loop,
-            "seed": seed,
-        },
-        {"instances": instances, "router": router},
-        {
-            "block_size": block_size,
-            "gpu_blocks": gpu_blocks,
-            "max_num_seqs": max_num_seqs,
-            "max_num_batched_tokens": max_num_batched_tokens,
-        },
-        {
-            "gib": host_gib,
-            "blocks": host_blocks,
-            "policy": host_policy,
-            "write": host_write,
-            "min_hits": host_min_hits,
-            "copies": host_copies,
-        },
-    )
+    sizes = [] if gpu_blocks is None else _whole_numbers("--gpu-blocks", gpu_blocks)
+    if any(size < 2 for size in sizes):
+        raise ConfigError(
+            f"--gpu-blocks must be at least 2 (one is the null block), got {min(sizes)}"
+        )
+    config = _config(locals() | {"policy": None, "gpu_blocks": sizes[0] if sizes else None})
     from kvsim.policies import make_policy
     from kvsim.sim.results import write_run
     from kvsim.sim.router import router_code
@@ -292,12 +256,13 @@ def compare(
     )
     summaries: list[dict[str, Any]] = []
     names: list[str] = []
+    paired = study.Paired(seed=config.seed)
     with _output(out, overwrite=overwrite) as directory:
-        for one, result in zip(
-            policy, study.compare(choice, config, policy, workers=workers), strict=True
-        ):
-            summaries.append(result.summary)
-            names.append(study.directory_name(one, names))
+        for result in study.compare(choice, config, policy, sizes, workers=workers):
+            summary = result.summary
+            summaries.append(summary | {"paired": paired.add(result)})
+            size = summary["gpu_blocks"] if len(sizes) > 1 else None
+            names.append(study.directory_name(summary["policy"], names, size))
             if directory is not None:
                 (directory / names[-1]).mkdir()
                 write_run(result, directory / names[-1])
@@ -306,15 +271,17 @@ def compare(
 
             from kvsim.reports.html import write_report
 
-            index = {"trace": summaries[0]["trace"], "runs": names}
+            differences = [summary["paired"] for summary in summaries]
+            index = {"trace": summaries[0]["trace"], "runs": names, "paired": differences}
             (directory / "compare.json").write_text(json_format.dumps(index, indent=1) + "\n")
             write_report(directory)
     if json:
         _print_json(summaries)
     else:
-        from kvsim.reports.terminal import show_comparison
+        from kvsim.reports.comparison import show_comparison
 
-        show_comparison(summaries, _console())
+        costs_us = study.overheads_us(choice, config, summaries) if overhead else None
+        show_comparison(summaries, _console(), costs_us)
         if out is not None:
             print(f"report: {out / 'report.html'}")
 
@@ -354,6 +321,60 @@ def mrc(
         from kvsim.reports.terminal import show_curve
 
         show_curve(curve, _console())
+
+
+@app.command()
+def bound(
+    traces: Traces,
+    gpu_blocks: Annotated[int, typer.Option(help="Usable KV blocks on the GPU.")],
+    host_blocks: Annotated[int, typer.Option(help="KV blocks in host memory below it.")] = 0,
+    disk_blocks: Annotated[int, typer.Option(help="KV blocks on disk below that.")] = 0,
+    block_size: BlockSize = None,
+    gpu: Gpu = None,
+    model: ModelName = None,
+    latency_affine: Affine = None,
+    host_gb_per_s: Annotated[
+        float, typer.Option(help="Bandwidth each way between host memory and GPU, GB/s.")
+    ] = 50.0,
+    disk_gb_per_s: Annotated[
+        float, typer.Option(help="Bandwidth each way between disk and host memory, GB/s.")
+    ] = 6.0,
+    trace_block_size: TraceBlockSize = None,
+    limit: Limit = None,
+    json: AsJson = False,
+) -> None:
+    """The best that a cache of these sizes could do: hits by tier, recompute time, traffic."""
+    from kvsim.studies.bound import bound as tabulate
+    from kvsim.studies.bound import hardware
+    from kvsim.traces.compiled import load_compiled
+
+    capacities = _tiers(gpu=gpu_blocks, host=host_blocks, disk=disk_blocks)
+    chosen = {"gpu": gpu, "model": model, "latency_affine": latency_affine}
+    bandwidths = {"host": host_gb_per_s, "disk": disk_gb_per_s}
+    found = hardware(_config(chosen), gb_per_s=bandwidths)
+    if block_size is not None and block_size < 1:
+        raise ConfigError(f"--block-size must be at least 1 token, got {block_size}")
+    compiled = load_compiled(
+        traces, block_size=block_size, trace_block_size=trace_block_size, partial_blocks=True
+    )
+    if limit is not None:
+        compiled = compiled.head(limit)
+    table = tabulate(compiled, capacities, found)
+    if json:
+        _print_json(table)
+    else:
+        from kvsim.reports.bound_table import show_bound
+
+        show_bound(table, _console())
+
+
+def _tiers(**blocks: int) -> dict[str, int]:
+    """Return the tiers there are, by name: 0 blocks is none, but for the GPU."""
+    for name, n in blocks.items():
+        least = 1 if name == "gpu" else 0
+        if n < least:
+            raise ConfigError(f"--{name}-blocks must be at least {least}, got {n}")
+    return {name: n for name, n in blocks.items() if n}
 
 
 @app.command()
@@ -427,34 +448,46 @@ def trace_convert(
     print(f"{out}: {len(found):,} requests, {out.stat().st_size:,} bytes")
 
 
-def _config(
-    file: Path | None,
-    run: dict[str, Any],
-    cluster: dict[str, Any],
-    engine: dict[str, Any],
-    host: dict[str, Any],
-) -> RunConfig:
-    """Put options over the settings of a file over the defaults."""
-    from dataclasses import replace
+_SETTING_OF = {"gpu": "profile", "slo_ttft": "slo_ttft_s", "slo_tpot": "slo_tpot_s"}
+"""Settings whose options have another name."""
 
-    from kvsim.sim.config import RunConfig, load_config
 
-    def given(values: dict[str, Any]) -> dict[str, Any]:
-        return {name: value for name, value in values.items() if value is not None}
+def _config(options: Mapping[str, Any]) -> RunConfig:
+    """Put options over the settings of a file over the defaults; others than settings are left."""
+    from dataclasses import fields, replace
 
+    from kvsim.sim.config import (
+        ClusterConfig,
+        EngineConfig,
+        HostConfig,
+        RunConfig,
+        load_config,
+    )
+
+    values = {
+        _SETTING_OF.get(name, name): value
+        for name, value in options.items()
+        if value is not None and name != "cluster"
+    }
+
+    def given(section: type[Any], prefix: str = "") -> dict[str, Any]:
+        names = {field.name: prefix + field.name for field in fields(section)}
+        return {field: values[name] for field, name in names.items() if name in values}
+
+    file = options.get("cluster")
     base = RunConfig() if file is None else load_config(file)
-    if engine.get("gpu_blocks") == 0:
+    if values.get("gpu_blocks") == 0:
         raise ConfigError("--gpu-blocks must be at least 2 (one is the null block), got 0")
-    gpu_gib = run.get("gpu_gib")
+    gpu_gib = values.get("gpu_gib")
     if gpu_gib is not None and not 0 < gpu_gib < float("inf"):
         raise ConfigError(f"--gpu-gib must be positive and finite, got {gpu_gib:g}")
     _say_if_it_compiles()
     return replace(
         base,
-        cluster=replace(base.cluster, **given(cluster)),
-        engine=replace(base.engine, **given(engine)),
-        host=replace(base.host, **given(host)),
-        **given(run),
+        cluster=replace(base.cluster, **given(ClusterConfig)),
+        engine=replace(base.engine, **given(EngineConfig)),
+        host=replace(base.host, **given(HostConfig, "host_")),
+        **given(RunConfig),
     )
 
 

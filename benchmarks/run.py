@@ -19,6 +19,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import cache_replay
+import offline
 import policy_replay
 import serving
 from harness import Measurement, Result, Setting
@@ -28,6 +29,8 @@ MEASUREMENTS: dict[str, Measurement] = {
     "cache-mooncake": cache_replay.mooncake,
     "cache-single-blocks": cache_replay.single_blocks,
     "cache-memory": cache_replay.memory,
+    "offline-optimum": offline.optimum,
+    "offline-flow": offline.flow,
     "policies-compiled": policy_replay.compiled,
     "policies-python": policy_replay.in_python,
     "serving-throughput": serving.throughput,

@@ -196,6 +196,22 @@ class LatencyModel:
         _each_step_s(self.kind_code, self.coefficients, rows, seconds)
         return seconds
 
+    def block_s(self, depth: NDArray[np.integer], block_size: int) -> NDArray[np.float64]:
+        """Return what computing a prompt block `depth` blocks below its root adds to a full step.
+
+        In a step that arithmetic bounds: the block's tokens, and their attention to all before
+        them. What a step costs whatever it computes, and what it reads of the context, which is
+        the same if the block was cached, are not in it.
+
+        >>> LatencyModel.parse("0.01,0.00002,0.0001,0.00000005").block_s(np.arange(2), 16)
+        array([0.00032, 0.00032])
+        """
+        token_s, pair_s = self.coefficients[1], 0.0
+        if self.kind is LatencyKind.ROOFLINE:
+            token_s, pair_s = self.coefficients[2], self.coefficients[7]
+        pairs = np.asarray(depth, np.float64) * block_size + (block_size + 1) / 2
+        return np.asarray(block_size * (token_s + pair_s * pairs))
+
     def unloaded_s(
         self,
         input_tokens: int,

@@ -54,6 +54,10 @@ TIMES = (
 )
 
 
+GOODPUT = Column(header="goodput/s", keys=("goodput_per_s",), write=units.amount, best=max)
+"""Shown where limits were given."""
+
+
 def number(summary: Summary, *keys: str) -> float | None:
     """Return the number found by `keys`, one below the other; None if there is none."""
     value: Any = summary

@@ -10,6 +10,7 @@ from .. import OutputError
 from .cache_figures import cache_figures
 from .load_figures import load_figures
 from .page import make_page
+from .regret_figure import regret_figure
 from .run_files import read_directory
 
 
@@ -25,7 +26,10 @@ def write_report(directory: Path) -> Path:
     from plotly.offline import get_plotlyjs
 
     runs = read_directory(directory)
-    sections = {"Cache": cache_figures(runs), "Latency and load": load_figures(runs)}
+    sections = {
+        "Cache": [*cache_figures(runs), regret_figure(runs)],
+        "Latency and load": load_figures(runs),
+    }
     page = make_page(runs, sections, plotly_js=get_plotlyjs())
     target = directory / "report.html"
     part = directory / f".report.html.part-{os.getpid()}"

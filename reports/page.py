@@ -8,7 +8,8 @@ from html import escape
 from typing import Any
 
 from . import units
-from .columns import CACHE, TIMES, losses, number, setting, text
+from .columns import CACHE, GOODPUT, TIMES, losses, number, setting, text
+from .misses import miss_tables
 from .run_files import Run
 from .style import Figure
 
@@ -68,6 +69,7 @@ def make_page(
         *(f'<p class="loss">{_text(words)}</p>' for words in _all_losses(runs)),
         "<h2>Policies</h2>",
         _policy_table(runs),
+        *_misses(runs),
         *(f"<h2>{_text(name)}</h2>{_grid(section)}" for name, section in sections.items()),
         "<h2>Configuration and provenance</h2>",
         *_provenance(runs),
@@ -140,7 +142,8 @@ def _all_losses(runs: Sequence[Run]) -> list[str]:
 
 
 def _policy_table(runs: Sequence[Run]) -> str:
-    columns = CACHE[:3] + TIMES + CACHE[3:]
+    has_goodput = any(number(run.summary, *GOODPUT.keys) is not None for run in runs)
+    columns = CACHE[:3] + TIMES + ((GOODPUT,) if has_goodput else ()) + CACHE[3:]
     head = "".join(f"<th>{_text(c.header)}</th>" for c in columns)
     best = [c.best_rows([run.summary for run in runs]) for c in columns]
     rows = []
@@ -155,12 +158,33 @@ def _policy_table(runs: Sequence[Run]) -> str:
         " policy could have hit, for the same admissions in the same order. Regret: optimum minus"
         " hit ratio, in percentage points (pp). tokens/s: output tokens."
     )
+    if has_goodput:
+        note += " goodput/s: requests a second within the limits on TTFT and TPOT."
     if any(best):
         note += " ★ best of the column."
     return (
         f'<div class="scroll"><table><thead><tr><th>policy</th>{head}</tr></thead>'
         f'<tbody>{"".join(rows)}</tbody></table></div><p class="note">{note}</p>'
     )
+
+
+def _misses(runs: Sequence[Run]) -> list[str]:
+    """Say for each run that was asked why its look-ups missed."""
+    parts = []
+    for run in runs:
+        for table in miss_tables(run.summary):
+            title = table.title if len(runs) == 1 else f"{table.title}: {run.label}"
+            head = "".join(f"<th>{_text(name)}</th>" for name in table.columns)
+            rows = (
+                f"<tr>{''.join(f'<td>{_text(cell)}</td>' for cell in row)}</tr>"
+                for row in table.rows
+            )
+            parts.append(
+                f'<h2>{_text(title)}</h2><div class="scroll"><table><thead><tr>{head}</tr></thead>'
+                f'<tbody>{"".join(rows)}</tbody></table></div><p class="note">{_text(table.note)}'
+                "</p>"
+            )
+    return parts
 
 
 def _mark(row: int, best: set[int]) -> str:

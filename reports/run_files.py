@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from .. import ConfigError
 from ..sim import metrics
 from . import series
-from .columns import CACHE, TIMES, Summary
+from .columns import CACHE, GOODPUT, TIMES, Summary
 
 REQUEST_TIMES = ("arrival_s", "first_scheduled_s", "first_token_s", "finish_s")
 REQUEST_COLUMNS = (*REQUEST_TIMES, "output_tokens", "instance")
 TIME_COLUMNS = ("time_s", "instance", *series.LEVELS, *series.CUMULATIVE)
-SPLITS = ("by_category", "by_turn")
+REGRETS = ("regret_by_category", "regret_by_turn", "regret_by_depth")
+SPLITS = ("by_category", "by_turn", *REGRETS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,7 +137,7 @@ def _read_table(path: Path, columns: tuple[str, ...]) -> dict[str, series.Values
 
 def _check_summary(summary: dict[str, Any], path: Path) -> None:
     """Reject what a report would show wrongly; what is missing is shown as undefined."""
-    for column in CACHE + TIMES:
+    for column in (*CACHE, *TIMES, GOODPUT):
         value: Any = summary
         for at, key in enumerate(column.keys):
             value = value.get(key)

@@ -10,8 +10,19 @@ from rich.table import Table
 from rich.text import Text
 
 from . import units
-from .columns import CACHE, TIMES, Column, Summary, counts, losses, number, setting, text
-from .console import aligned_time, facts_table, frame, line, number_table, share_bar
+from .columns import CACHE, Summary, counts, number, setting, text
+from .console import (
+    aligned_time,
+    facts_table,
+    frame,
+    line,
+    number_table,
+    run_size,
+    share_bar,
+    show_losses,
+    text_table,
+)
+from .misses import miss_tables
 
 MAX_CURVE_ROWS = 24
 """Capacities shown; a longer curve is thinned."""
@@ -26,34 +37,18 @@ LATENCIES = {
 def show_run(summary: Summary, console: Console) -> None:
     """Print the summary of one run."""
     console.print(line(f"{text(summary, 'policy')} on {text(summary, 'trace')}", "bold"))
-    console.print(line(f"{setting(summary)}, {_size(summary)}"))
-    _show_losses(summary, console)
+    console.print(line(f"{setting(summary)}, {run_size(summary)}"))
+    show_losses(summary, console)
     console.print()
     console.print(_cache_table(summary))
     console.print()
     console.print(_latency_table(summary))
     console.print()
     console.print(_work_table(summary))
-
-
-def show_comparison(summaries: Sequence[Summary], console: Console) -> None:
-    """Print one row a run, the best of each column marked; first the cache, then times."""
-    if not summaries:
-        console.print(line("nothing to compare"))
-        return
-    first = summaries[0]
-    console.print(line(f"{text(first, 'trace')}: {_size(first)}", "bold"))
-    console.print(line(setting(first)))
-    found = [losses(summary) for summary in summaries]
-    if all(one == found[0] for one in found):
-        _show_losses(first, console)
-    else:
-        for summary in summaries:
-            _show_losses(summary, console, f"{text(summary, 'policy')}: ")
-    for columns in (CACHE, TIMES):
+    for table in miss_tables(summary):
         console.print()
-        console.print(_comparison_table(summaries, columns))
-    console.print(line("* best of the column", "dim"))
+        console.print(text_table(table))
+        console.print(line(table.note, "dim"))
 
 
 def show_curve(curve: Mapping[str, Any], console: Console) -> None:
@@ -118,7 +113,8 @@ def show_description(description: Mapping[str, Any], console: Console) -> None:
     d = description
     rate = number(d, "rate_per_s")
     console.print(line(text(d, "name"), "bold"))
-    words = f"{units.plural(number(d, 'requests'), 'request')} over {_span(d, 'duration_s')}"
+    words = f"{units.plural(number(d, 'requests'), 'request')} over "
+    words += units.duration(number(d, "duration_s"))
     console.print(line(words + (f", {units.amount(rate)} a second" if rate is not None else "")))
     sessions = units.plural(number(d, "sessions"), "session")
     console.print(line(f"{sessions}, known from: {text(d, 'sessions_are')}"))
@@ -209,21 +205,6 @@ def _work_table(summary: Summary) -> Table:
     return table
 
 
-def _comparison_table(summaries: Sequence[Summary], columns: Sequence[Column]) -> Table:
-    table = frame()
-    table.add_column("policy", overflow="fold", min_width=12)
-    for column in columns:
-        table.add_column(column.header, justify="right", no_wrap=True)
-    best = [column.best_rows(summaries) for column in columns]
-    for at, summary in enumerate(summaries):
-        cells = [
-            Text(("* " if at in b else "") + aligned_time(c.text(summary)))
-            for c, b in zip(columns, best, strict=True)
-        ]
-        table.add_row(Text(text(summary, "policy")), *cells)
-    return table
-
-
 def _thinned(values: Sequence[float]) -> list[float]:
     n = len(values)
     if n <= MAX_CURVE_ROWS:
@@ -235,17 +216,3 @@ def _nearest(values: Sequence[float], wanted: float | None) -> float | None:
     if wanted is None or not values:
         return None
     return min(values, key=lambda value: abs(value - wanted))
-
-
-def _size(summary: Summary) -> str:
-    requests = units.plural(number(summary, "requests"), "request")
-    return f"{requests} in {_span(summary, 'duration_s')}"
-
-
-def _span(summary: Summary, key: str) -> str:
-    return units.duration(number(summary, key))
-
-
-def _show_losses(summary: Summary, console: Console, prefix: str = "") -> None:
-    for words in losses(summary):
-        console.print(line(f"! {prefix}{words}", "bold"))

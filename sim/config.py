@@ -135,8 +135,20 @@ class RunConfig:
     """KV memory of an instance in GiB, in place of gpu_blocks."""
     closed_loop: bool = False
     """Whether a session's next request waits for the previous one's finish."""
+    slo_ttft_s: float = 0.0
+    """Time to first token within which a request counts as good; 0: any."""
+    slo_tpot_s: float = 0.0
+    """Likewise, time per output token."""
     seed: int = 0
     """Seed of all randomness."""
+
+    def __post_init__(self) -> None:
+        for name in ("slo_ttft_s", "slo_tpot_s"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise ConfigError(
+                    f"{name} must be a number of seconds, 0 for no limit, got"
+                    f" {getattr(self, name):g}"
+                )
 
 
 def load_config(path: Path) -> RunConfig:

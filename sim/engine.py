@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from ..kernels import kernel
 from ..policies.reuse_fit import ReuseFit, observe
 from .decision_log import DecisionLog
+from .event_log import EventLog
 from .instance import (
     FULL_LOG,
     OK,
@@ -94,6 +95,7 @@ class World:
         host_policy_name: str = "lru",
         closed_loop: bool = False,
         log: DecisionLog | None = None,
+        events: EventLog | None = None,
         progress: Progress | None = None,
     ) -> None:
         self._prepared = prepared
@@ -102,7 +104,7 @@ class World:
         self._policy_name = policy_name
         self._host_policy_name = host_policy_name
         self._closed_loop = closed_loop
-        self._log = log
+        self._logs = [taker for taker in (log, events) if taker is not None]
         self._progress = progress
         self._keys = np.empty(prepared.longest_blocks, np.int32)
         self._env = _Calendar()
@@ -120,8 +122,7 @@ class World:
         else:
             self._env.process(self._arrivals())
         self._env.run()
-        if self._log is not None:
-            self._log.take(self._cluster)
+        self._empty_logs()
 
     # open loop
 
@@ -160,11 +161,15 @@ class World:
             if cluster.host_orders["error"].any() or prepared.host_binding.errors:
                 raise prepared.host_binding.failure(self._host_policy_name, cluster.host_orders)
             raise prepared.binding.failure(self._policy_name, cluster.orders)
-        if status == FULL_LOG and self._log is not None:
-            self._log.take(self._cluster)
+        if status == FULL_LOG:
+            self._empty_logs()
         if self._progress is not None:
             done = int(self._cluster.instances["finished"].sum())
             self._progress(done, len(self._cluster.requests), float(self._env.now))
+
+    def _empty_logs(self) -> None:
+        for log in self._logs:
+            log.take(self._cluster)
 
     # closed loop
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..kernels import inner
 from .coasting import coast
-from .recording import has_log_room
+from .recording import has_event_room, has_log_room
 from .scheduler import commit, schedule
 from .state import (
     MARK_ALLOWANCE,
@@ -25,7 +25,7 @@ from .state import (
 
 OK = 0
 FULL_LOG = 1
-"""The step log has no room for another step: empty it and call again."""
+"""The step log or the events have no room for another step: empty them and call again."""
 POLICY_ERROR = 2
 PAUSED = 3
 """The step allowance of this call is used up: call again."""
@@ -78,6 +78,8 @@ def begin_step(c: State, i: int, until_s: float) -> int:
     if marks(c)[MARK_ALLOWANCE] <= 0:
         return PAUSED
     if sizes(c).n_log and not has_log_room(c):
+        return FULL_LOG
+    if sizes(c).n_events and not has_event_room(c):
         return FULL_LOG
     marks(c)[MARK_ALLOWANCE] -= 1
     schedule(c, i)

@@ -29,8 +29,10 @@ from ..policies.order import (
     victim,
 )
 from .host_tier import WRITE_BACK, host_store
+from .recording import record_event
 from .state import (
     BLOCK_BYTES,
+    EVICTED,
     STRIP_BITS,
     STRIP_KEYS,
     STRIP_MASK,
@@ -366,6 +368,7 @@ def _forget(c: State, instance: int, b: int) -> None:
     oldest = copies(c)[place]
     is_ordered = sizes(c).is_listed == 0
     if oldest < 0:
+        record_event(c, EVICTED, instance, -1, key, 0.0)
         _free_if_empty(c, instance, key)
         if is_ordered and parent_key(c)[b] >= 0:
             _lose_child(c, instance, place_of(c, instance, parent_key(c)[b]))

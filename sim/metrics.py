@@ -35,6 +35,18 @@ def queue_s(requests: NDArray[Any]) -> Seconds:
     return np.asarray(requests["first_scheduled_s"] - requests["arrival_s"])
 
 
+def n_within(
+    requests: NDArray[Any], *, ttft_limit_s: float = 0.0, tpot_limit_s: float = 0.0
+) -> int:
+    """Count the requests within both limits; 0 is none, and an undefined TPOT is within any."""
+    meets = np.ones(len(requests), np.bool_)
+    if ttft_limit_s:
+        meets &= ttft_s(requests) <= ttft_limit_s
+    if tpot_limit_s:
+        meets &= ~(tpot_s(requests) > tpot_limit_s)
+    return int(meets.sum())
+
+
 def spread(values: Seconds) -> dict[str, float | None]:
     """Mean and percentiles (linear between ranks) of the defined values; None if there are none."""
     known = values[~np.isnan(values)]

@@ -1,4 +1,4 @@
-"""What a run records as it goes, compiled: its log of steps and its time series."""
+"""What a run records as it goes, compiled: log of steps, cache events, time series."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ import numpy as np
 
 from ..kernels import inner
 from .state import (
+    EVICTED,
     FINISHED,
+    MARK_EVENTS,
     MARK_LOG,
     MARK_LOG_STEPS,
     SAMPLE_FIELDS,
     State,
     entries,
+    events,
     instances,
     log,
     log_start_s,
@@ -63,6 +66,37 @@ def log_step(c: State, i: int, n_finished: int) -> None:
     marks(c)[MARK_LOG] = at
     log_start_s(c)[marks(c)[MARK_LOG_STEPS]] = instance.step_start_s
     marks(c)[MARK_LOG_STEPS] += 1
+
+
+@inner
+def has_event_room(c: State) -> bool:
+    """Whether the events of one more step surely fit."""
+    most = sizes(c).n_blocks + 3 * sizes(c).max_num_seqs
+    return bool(marks(c)[MARK_EVENTS] + most <= sizes(c).n_events)
+
+
+@inner
+def record_event(c: State, kind: int, i: int, r: int, key: int, now_s: float) -> None:
+    """Append an event, if events are asked for."""
+    if sizes(c).n_events == 0:
+        return
+    event = events(c)[marks(c)[MARK_EVENTS]]
+    event.kind = kind
+    event.instance = i
+    event.request = r
+    event.key = key
+    event.time_s = now_s
+    marks(c)[MARK_EVENTS] += 1
+
+
+@inner
+def sign_evictions(c: State, r: int, now_s: float) -> None:
+    """Say of the latest evictions, which the cache records, for which request they were."""
+    at = marks(c)[MARK_EVENTS] - 1
+    while at >= 0 and events(c)[at].kind == EVICTED and events(c)[at].request < 0:
+        events(c)[at].request = r
+        events(c)[at].time_s = now_s
+        at -= 1
 
 
 @inner

@@ -100,9 +100,7 @@ def summarise(
     lookup_blocks = int(instances["lookup_blocks"].sum())
     output_tokens = int(instances["output_tokens"].sum())
     busy_s = float(instances["busy_s"].sum())
-    n_turns = len(category_names) // len(trace.category_names)
-    turn = category % n_turns
-    turn_names = [name.rpartition("-")[2] for name in category_names[:n_turns]]
+    turn, turn_names = turns(trace, category, category_names)
     return {
         "trace": trace.name,
         "requests": len(trace),
@@ -140,6 +138,14 @@ def summarise(
         "by_category": _split(done, trace.category[is_done], list(trace.category_names)),
         "by_turn": _split(done, turn[is_done], turn_names),
     }
+
+
+def turns(
+    trace: Trace, category: NDArray[np.int32], category_names: tuple[str, ...]
+) -> tuple[NDArray[np.int32], list[str]]:
+    """Return the turn of each request, numbered from 0 and capped, and what turns are called."""
+    n_turns = len(category_names) // len(trace.category_names)
+    return category % n_turns, [name.rpartition("-")[2] for name in category_names[:n_turns]]
 
 
 def _split(done: NDArray[Any], code: NDArray[Any], names: list[str]) -> list[dict[str, Any]]:

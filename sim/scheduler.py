@@ -25,11 +25,13 @@ from .host_tier import (
     host_touch,
 )
 from .kvcache import index_private, lookup, publish, release, take, touch
-from .recording import log_step, sample
+from .recording import log_step, record_event, sample, sign_evictions
 from .state import (
+    ADMITTED,
     FINISHED,
     LOADING,
     MARK_AWAITED,
+    PREEMPTED,
     RUNNING,
     WAITING,
     State,
@@ -215,6 +217,7 @@ def schedule(c: State, i: int) -> None:
         decode == at
         and instance.n_entries == at
         and at == instance.n_running
+        and instance.n_preempted == 0
         and (sizes(c).n_host == 0 or instance.n_loading + instance.n_waiting == 0)
     )
     instance.had_waiting = instance.n_waiting > 0
@@ -271,6 +274,8 @@ def grow(c: State, i: int, r: int, upto: int, now_s: float) -> None:
     for k in range(request.n_held, block_count(upto, block_size)):
         table[k] = take(c, i, now_s)
         request.n_held = k + 1
+    if sizes(c).n_events:
+        sign_evictions(c, r, now_s)
     if sizes(c).prefix_caching:
         keys = table_keys(c)[i, request.table]
         n_full = min(upto, request.known) // block_size
@@ -307,6 +312,7 @@ def _leave_queue(c: State, i: int, r: int, hits: int, now_s: float) -> None:
     request = requests(c)[r]
     block_size = sizes(c).block_size
     instance.n_admitted = max(instance.n_admitted, r + 1)
+    record_event(c, ADMITTED, i, r, -1, now_s)
     table = instance.head_table
     request.table = table
     instance.n_tables_free -= 1
@@ -333,6 +339,8 @@ def _load(c: State, i: int, r: int, n: int, now_s: float) -> None:
     table = tables(c)[i, request.table]
     for k in range(request.n_held, request.n_held + n):
         table[k] = take(c, i, now_s)
+    if sizes(c).n_events:
+        sign_evictions(c, r, now_s)
     request.n_held += n
     request.n_loading = n
     instance.n_owed += block_count(request.known, sizes(c).block_size) - request.n_held
@@ -393,6 +401,7 @@ def _preempt(c: State, i: int, r: int, now_s: float) -> None:
     for k in range(request.n_shared, request.n_published):
         index_private(c, i, tables(c)[i, request.table, k])
     _leave(c, i, r, now_s)
+    record_event(c, PREEMPTED, i, r, -1, now_s)
     request.computed = 0
     request.status = WAITING
     request.preemptions += 1

@@ -21,6 +21,7 @@ from .host_setup import HostChoice, host_state
 from .pointers import lines_of_zeros
 from .state import (
     BLOCK,
+    EVENT,
     INSTANCE,
     N_MARKS,
     PENDING,
@@ -37,6 +38,7 @@ MOST_TURNS = 6
 """Turns from this one on are one category."""
 N_SAMPLES = 1024
 LOG_INTS = 1 << 20
+EVENTS = 1 << 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,8 +81,11 @@ def prepare(
     seed: int,
     is_logged: bool,
     host: HostChoice | None = None,
+    has_events: bool = False,
 ) -> Prepared:
     """Lay out the state of `n_instances` idle instances and of all requests.
+
+    Steps are logged if `is_logged`, cache events recorded if `has_events`.
 
     Raises:
         ConfigError: sizes beyond what the compiled state can number.
@@ -151,6 +156,7 @@ def prepare(
     span_s = float(trace.arrival_s[-1] - trace.arrival_s[0]) or 1.0
     every_s = 2.0 ** np.floor(np.log2(span_s / (N_SAMPLES / 4)))
     n_log = max(LOG_INTS, 16 * n_instances * (6 + 5 * engine.max_num_seqs)) if is_logged else 0
+    n_events = max(EVENTS, 2 * (n_blocks + 2 * engine.max_num_seqs)) if has_events else 0
     is_listed = binding.mode == LRU_LIST
     # a power of two, and at least two a block, so that gaps are rarely closed
     n_places = 1 << (2 * n_blocks - 1).bit_length() if is_listed else 1
@@ -203,6 +209,7 @@ def prepare(
         "log": np.zeros(n_log, np.int32),
         "log_start_s": np.zeros(n_log // 8),
         "samples": np.full((N_SAMPLES, n_instances, len(SAMPLE_FIELDS)), np.nan),
+        "events": np.zeros(n_events, EVENT),
         "marks": np.zeros(N_MARKS, np.int64),
         "sample_every_s": np.array([every_s]),
         "latency": latency.coefficients,
@@ -224,6 +231,7 @@ def prepare(
         "n_table_blocks": longest,
         "n_log": n_log,
         "n_samples": N_SAMPLES,
+        "n_events": n_events,
         "is_listed": int(is_listed),
         "block_size": block_size,
         "n_blocks": n_blocks,

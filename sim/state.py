@@ -158,6 +158,15 @@ INSTANCE = np.dtype(
 )
 """One instance: its clock (the end of the open step, if one is open), queue and counters."""
 
+ADMITTED = 0
+PREEMPTED = 1
+EVICTED = 2
+EVENT = np.dtype(
+    [("time_s", "f8"), ("request", "i4"), ("key", "i4"), ("instance", "i4"), ("kind", "i4")],
+    align=True,
+)
+"""What became of a request, or of a key of which the last copy went, and for which request."""
+
 SAMPLE_FIELDS = (
     "running",
     "waiting",
@@ -179,9 +188,10 @@ MARK_LOG_STEPS = 1
 MARK_ALLOWANCE = 2
 MARK_AWAITED = 3
 MARK_ROUTED = 4
-N_MARKS = 5
+MARK_EVENTS = 5
+N_MARKS = 6
 """Scalars of the run: log in use (numbers, steps), scheduler steps left in this call, awaited
-requests that finished in it, requests routed in turn."""
+requests that finished in it, requests routed in turn, events in use."""
 
 SIZES = (
     "n_instances",
@@ -199,6 +209,7 @@ SIZES = (
     "n_table_blocks",
     "n_log",
     "n_samples",
+    "n_events",
     "is_listed",
     "block_size",
     "n_blocks",
@@ -249,6 +260,7 @@ ARRAYS: dict[str, Any] = {
     "log": np.int32,
     "log_start_s": np.float64,
     "samples": np.float64,
+    "events": EVENT,
     "marks": np.int64,
     "sample_every_s": np.float64,
     "latency": np.float64,
@@ -509,6 +521,13 @@ def samples(c: State) -> NDArray[np.float64]:
     s = sizes(c)
     shape = (s.n_samples, s.n_instances, len(SAMPLE_FIELDS))
     return view(s.samples, shape, np.float64)
+
+
+@inner
+def events(c: State) -> NDArray[Any]:
+    """(n_events,) of EVENT; empty unless they are asked for."""
+    s = sizes(c)
+    return view(s.events, (s.n_events,), EVENT)
 
 
 @inner

@@ -15,22 +15,40 @@ from ..calibration.gpu_profile import Profile, load_profile
 from ..calibration.latency import LatencyModel
 from ..calibration.models import ModelSpec, model
 from ..policies import make_policy
+from ..sim import metrics
 from ..sim.config import RunConfig
 from ..sim.decision_log import DecisionLog
 from ..sim.engine import Progress, World
+from ..sim.event_log import EventLog
 from ..sim.host_setup import HostChoice
 from ..sim.invariants import check_cluster
-from ..sim.results import RunResult, manifest, request_table, summarise, time_table
+from ..sim.results import RunResult, manifest, request_table, summarise, time_table, turns
 from ..sim.router import router_code
-from ..sim.setup import Prepared, prepare
+from ..sim.setup import prepare
 from ..sim.state import FINISHED
 from ..traces.compiled import CompiledTrace
 from ..traces.prefix_tree import PrefixTree
 from .curves import hit_ratio, lru_curve
+from .forensics import explain_misses
 from .mrc import curve_points
-from .optimum import optimum_curve, optimum_replay
+from .optimum import optimum_curve
+from .regret import bound_tokens, regret_tables
 
 MAX_CURVE_POINTS = 32
+
+
+def served(config: RunConfig) -> tuple[Profile, ModelSpec, LatencyModel]:
+    """Return what the configuration names: a profile, the model served and its step times.
+
+    Raises:
+        ConfigError: an unknown profile or model, or wrong coefficients.
+    """
+    profile = load_profile(config.profile)
+    spec = model(config.model) if config.model else profile.model_spec
+    latency = (
+        LatencyModel.parse(config.latency_affine) if config.latency_affine else profile.latency
+    )
+    return profile, spec, latency
 
 
 def resolve(config: RunConfig) -> tuple[RunConfig, Profile, LatencyModel]:
@@ -39,8 +57,7 @@ def resolve(config: RunConfig) -> tuple[RunConfig, Profile, LatencyModel]:
     Raises:
         ConfigError: an unknown profile or model, or no room for KV blocks.
     """
-    profile = load_profile(config.profile)
-    spec: ModelSpec = model(config.model) if config.model else profile.model_spec
+    profile, spec, latency = served(config)
     engine = config.engine
     if engine.gpu_blocks and config.gpu_gib:
         raise ConfigError("give --gpu-blocks or --gpu-gib, not both")
@@ -58,9 +75,6 @@ def resolve(config: RunConfig) -> tuple[RunConfig, Profile, LatencyModel]:
         )
     else:
         n_blocks = profile.kv_blocks(block_size=engine.block_size)
-    latency = (
-        LatencyModel.parse(config.latency_affine) if config.latency_affine else profile.latency
-    )
     return replace(config, engine=replace(engine, gpu_blocks=n_blocks)), profile, latency
 
 
@@ -72,9 +86,12 @@ def run_replay(
     check: bool = False,
     is_logged: bool = False,
     log_path: Path | None = None,
+    why: bool = False,
     progress: Progress | None = None,
 ) -> RunResult:
     """Replay a compiled trace; the same inputs give the same result, to the last bit.
+
+    With `why` the summary also says why look-ups missed, which costs time and memory.
 
     Raises:
         ConfigError: a name or value in the configuration is wrong.
@@ -94,7 +111,9 @@ def run_replay(
         seed=config.seed,
         is_logged=is_logged,
         host=host,
+        has_events=why,
     )
+    events = EventLog() if why else None
     log = DecisionLog(log_path, config.cluster.instances) if is_logged else None
     is_done = False
     try:
@@ -105,6 +124,7 @@ def run_replay(
             host_policy_name=config.host.policy,
             closed_loop=config.closed_loop,
             log=log,
+            events=events,
             progress=progress,
         )
         world.run()
@@ -120,8 +140,12 @@ def run_replay(
         category=prepared.category,
         category_names=prepared.category_names,
     )
-    bound = bound_hit_tokens(prepared)
-    lookups = summary["lookup_tokens"]
+    requests = prepared.cluster.requests
+    engine = config.engine
+    n_host = host.config.blocks if host else 0
+    n_instances = config.cluster.instances
+    bound = bound_tokens(prepared.tree, requests, engine, n_instances, n_host_blocks=n_host)
+    lookups, bound_sum = summary["lookup_tokens"], int(bound.sum())
     head = {
         "policy": config.policy,
         "router": config.cluster.router,
@@ -132,8 +156,25 @@ def run_replay(
         "host_blocks": host.config.blocks if host else 0,
     }
     summary = {"trace": summary.pop("trace"), **head, **summary}
-    summary["bound_hit_ratio_tokens"] = bound / lookups if lookups else None
-    summary["regret_tokens"] = (bound - summary["hit_tokens"]) / lookups if lookups else None
+    summary["bound_hit_ratio_tokens"] = bound_sum / lookups if lookups else None
+    summary["regret_tokens"] = (bound_sum - summary["hit_tokens"]) / lookups if lookups else None
+    turn, turn_names = turns(compiled.trace, prepared.category, prepared.category_names)
+    groups: dict[str, tuple[NDArray[Any], list[str]]] = {
+        "category": (compiled.trace.category, list(compiled.trace.category_names)),
+        "turn": (turn, turn_names),
+    }
+    tables = regret_tables(requests, bound, groups=groups, block_size=engine.block_size)
+    summary |= {f"regret_by_{split}": rows for split, rows in tables.items()}
+    summary["goodput_per_s"] = _goodput_per_s(requests, summary["duration_s"], config)
+    if events is not None:
+        summary |= explain_misses(
+            prepared.tree,
+            requests,
+            events.all(),
+            n_instances=config.cluster.instances,
+            block_size=engine.block_size,
+            latency=latency,
+        )
     if log is not None:
         decisions, timed = log.digests()
         one = len(decisions) == 1
@@ -178,31 +219,18 @@ def _host(config: RunConfig, profile: Profile) -> HostChoice | None:
     )
 
 
+def _goodput_per_s(requests: NDArray[Any], duration_s: float, config: RunConfig) -> float | None:
+    """Requests a second that finished within the limits; None without limits."""
+    if not (config.slo_ttft_s or config.slo_tpot_s) or not duration_s:
+        return None
+    done = requests[requests["status"] == FINISHED]
+    n = metrics.n_within(done, ttft_limit_s=config.slo_ttft_s, tpot_limit_s=config.slo_tpot_s)
+    return n / duration_s
+
+
 def latency_text(latency: LatencyModel) -> str:
     """Say which step-time formula and numbers a run used."""
     return f"{latency.kind} {' '.join(repr(float(x)) for x in latency.coefficients)}"
-
-
-def bound_hit_tokens(prepared: Prepared) -> int:
-    """Most prompt tokens any policy could have hit, for the run's own admissions.
-
-    The offline optimum of each instance over the requests it admitted, in that order, each
-    placed at once: the real run also loses blocks to requests that run at the same time, and
-    recomputes at least one token of every prompt.
-    """
-    requests = prepared.cluster.requests
-    engine = prepared.engine
-    if not engine.prefix_caching:
-        return 0
-    total = 0
-    for i in range(len(prepared.cluster.instances)):
-        mine = np.flatnonzero((requests["instance"] == i) & (requests["status"] == FINISHED))
-        order = mine[np.argsort(requests["first_scheduled_s"][mine], kind="stable")]
-        tree = replace(prepared.tree, end=np.ascontiguousarray(prepared.tree.end[order]))
-        hits = optimum_replay(tree, engine.gpu_blocks - 1)
-        prompt_blocks = requests["input_tokens"][order] // engine.block_size
-        total += int(np.minimum(hits, prompt_blocks).sum(dtype=np.int64)) * engine.block_size
-    return total
 
 
 def capacity_curve(tree: PrefixTree, config: RunConfig) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from ..traces.compiled import CompiledTrace
 from ..traces.prefix_tree import compile_tree
 from ..traces.schema import Sessions, Trace
 from ..traces.sessions import infer_sessions
+from .bound import bound, hardware
 from .mrc import miss_ratio_curve
 from .replay import run_replay
 
@@ -36,7 +37,7 @@ def warm_up() -> Iterator[tuple[str, float]]:
     )
     yield "prefix tree", time.perf_counter() - start
     start = time.perf_counter()
-    run_replay(whole, config, with_curve=True, is_logged=True)
+    run_replay(whole, config, with_curve=True, is_logged=True, why=True)
     yield "replay", time.perf_counter() - start
     start = time.perf_counter()
     run_replay(whole, replace(config, closed_loop=True))
@@ -44,6 +45,9 @@ def warm_up() -> Iterator[tuple[str, float]]:
     start = time.perf_counter()
     miss_ratio_curve(parts, [8])
     yield "miss-ratio curves", time.perf_counter() - start
+    start = time.perf_counter()
+    bound(parts, {"gpu": 3, "host": 3}, hardware(RunConfig(), gb_per_s={"host": 1.0}))
+    yield "bounds", time.perf_counter() - start
     for name in POLICIES:
         start = time.perf_counter()
         miss_ratio_curve(parts, [8], [name])

@@ -265,7 +265,17 @@ def test_wrong_cluster_file(kvsim: Kvsim, trace: Path, text: str, parts: list[st
         (("mrc", "--capacities", "0"), ["at least 1"]),
         (("mrc", "--block-size", "0"), ["--block-size", "at least 1"]),
         (("mrc", "--policy", "lur"), ["did you mean 'lru'?"]),
+        (("bound",), ["--gpu-blocks"]),
+        (("bound", "--gpu-blocks", "0"), ["--gpu-blocks", "at least 1", "got 0"]),
+        (("bound", "--gpu-blocks", "9", "--host-blocks", "-1"), ["--host-blocks", "got -1"]),
+        (("bound", "--gpu-blocks", "9", "--disk-gb-per-s", "0"), ["--disk-gb-per-s", "got 0"]),
+        (("bound", "--gpu-blocks", "9", "--block-size", "0"), ["--block-size", "at least 1"]),
+        (("bound", "--gpu-blocks", "9", "--gpu", "h100"), ["unknown profile"]),
         (("compare", "--policy", "lru", "--workers", "0"), ["--workers", "at least 1"]),
+        (("compare", "--policy", "lru", "--gpu-blocks", "64,1"), ["--gpu-blocks", "got 1"]),
+        (("compare", "--policy", "lru", "--gpu-blocks", "64,"), ["--gpu-blocks", "'64,'"]),
+        (("compare", "--policy", "lru", "--slo-ttft", "-1"), ["slo_ttft_s", "got -1"]),
+        (("compare", "--policy", "lru", "--slo-tpot", "nan"), ["slo_tpot_s", "got nan"]),
         (("compare", "--policy", "lru", "--policy", "fifoo"), ["did you mean 'fifo'?"]),
     ],
 )
@@ -494,10 +504,11 @@ def test_compare_writes_the_same_bytes_with_any_number_of_workers(
     policies = [word for name in ("lru", "random", "belady") for word in ("--policy", name)]
     found = []
     for workers, seed in ((1, "1"), (2, "2")):
-        options = (*SMALL, "--workers", workers, "--out", f"out{workers}")
+        sizes = ("--trace-block-size", 16, "--gpu-blocks", "48,64", "--slo-ttft", 1)
+        options = (*sizes, "--workers", workers, "--out", f"out{workers}")
         run_elsewhere(tmp_path, seed, "compare", trace, *policies, *options)
         found.append(contents(tmp_path / f"out{workers}"))
-    assert "random/requests.parquet" in found[0]
+    assert "random-48/requests.parquet" in found[0]
     assert found[0] == found[1]
 
 

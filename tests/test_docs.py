@@ -86,7 +86,7 @@ def commands(page: Path) -> list[list[str]]:
 
 
 def shortened(command: list[str]) -> list[str]:
-    if command[1] in ("replay", "compare", "mrc") and "--limit" not in command:
+    if command[1] in ("replay", "compare", "mrc", "bound") and "--limit" not in command:
         return [*command, "--limit", "60"]
     return command
 

@@ -21,6 +21,8 @@ def spread(scale: float) -> dict[str, float]:
 
 def make_summary(policy: str = "lru", **changes: Any) -> dict[str, Any]:
     split = {"requests": 20, "lookup_tokens": 9000, "hit_tokens": 4500, "hit_ratio_tokens": 0.5}
+    part = {"lookup_tokens": 9000, "hit_tokens": 4500, "bound_tokens": 5000}
+    regret = {**part, "regret_tokens": 0.05156}
     return {
         "trace": "chats",
         "policy": policy,
@@ -54,6 +56,9 @@ def make_summary(policy: str = "lru", **changes: Any) -> dict[str, Any]:
         "utilisation": 0.876,
         "by_category": [{"name": HOSTILE, **split}, {"name": "code & more", **split}],
         "by_turn": [{"name": "1", **split}, {"name": "6+", **split}],
+        "regret_by_category": [{"name": HOSTILE, **regret}, {"name": "code & more", **regret}],
+        "regret_by_turn": [{"name": "1", **regret}, {"name": "6+", **regret}],
+        "regret_by_depth": [{"name": "0-15", **regret}, {"name": "16-31", **regret}],
         **changes,
     }
 

@@ -12,9 +12,10 @@ from kvsim import ConfigError, OutputError
 from kvsim.reports.cache_figures import cache_figures
 from kvsim.reports.html import write_report
 from kvsim.reports.load_figures import load_figures
+from kvsim.reports.regret_figure import regret_figure
 from kvsim.reports.run_files import read_directory
 
-FIGURES = ("capacity", "hits", "category", "turn", "ttft", "tpot", "queue", "occupancy")
+FIGURES = ("capacity", "hits", "category", "turn", "regret", "ttft", "tpot", "queue", "occupancy")
 
 
 def page_of(directory: Path) -> str:
@@ -110,11 +111,19 @@ def test_a_comparison_has_a_row_a_run_and_marks_the_best(comparison: Path) -> No
     assert [trace["name"] for trace in drawn(page)["category"]] == ["lru", "belady"]
 
 
+def test_the_regret_is_drawn_by_category_turn_and_depth(run_directory: Path) -> None:
+    (bars,) = drawn(page_of(run_directory))["regret"]
+    splits = ["category", "category", "turn", "turn", "depth", "depth"]
+    names = ["&lt;script&gt;alert(1)&lt;…", "code &amp; more", "1", "6+", "0-15", "16-31"]
+    assert bars["x"] == [splits, names]
+    assert bars["y"] == [5.156] * 6
+
+
 def test_plotly_accepts_every_figure(run_directory: Path, comparison: Path) -> None:
     go = pytest.importorskip("plotly.graph_objects")
     for directory in (run_directory, comparison):
         runs = read_directory(directory)
-        for figure in cache_figures(runs) + load_figures(runs):
+        for figure in [*cache_figures(runs), regret_figure(runs), *load_figures(runs)]:
             go.Figure({"data": figure.data, "layout": figure.layout})  # raises if it does not
 
 

@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 
 from kvsim.reports import terminal
+from kvsim.reports.comparison import show_comparison
 
 Summaries = Callable[..., dict[str, Any]]
 
@@ -49,7 +50,7 @@ def test_undefined_values_are_dashes(summary: Summaries) -> None:
 def test_a_comparison_keeps_every_number_whole_and_marks_the_best(summary: Summaries) -> None:
     long = "my_package.policies:AnEvictionPolicyWithALongName,parameter=0.25"
     rows = [summary("lru"), summary(long, hit_ratio_tokens=0.4, regret_tokens=0.01727)]
-    text = printed(terminal.show_comparison, rows)
+    text = printed(show_comparison, rows)
     assert "* 40.00 %" in text
     assert "* 1.73 pp" in text
     for number in ("31.41 %", "123,456,789", "1,234", "86.8 ms", "98,765"):

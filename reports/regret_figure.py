@@ -1,0 +1,78 @@
+"""The figure of where the regret lies: by category, turn and depth. Knows no HTML and no file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from . import units
+from .columns import number
+from .run_files import REGRETS, Run
+from .style import Figure, axis, escape, layout, look
+
+MAX_NAMES = 12
+"""Names of one split in the figure: those with the largest regret, either way."""
+
+
+def regret_figure(runs: Sequence[Run]) -> Figure:
+    """Draw the parts of each run's regret, a bar a part, in percentage points."""
+    names = [(key, name) for key in REGRETS for name in _names(runs, key)]
+    data = []
+    for at, run in enumerate(runs):
+        rows = {(key, str(row["name"])): row for key in REGRETS for row in run.summary.get(key, [])}
+        found = [rows.get(name, {}) for name in names]
+        parts = [units.defined(number(row, "regret_tokens")) for row in found]
+        data.append(
+            {
+                "type": "bar",
+                "name": escape(run.label),
+                "x": [
+                    [key.rpartition("_")[2] for key, _ in names],
+                    [escape(units.plain(name, 18)) for _, name in names],
+                ],
+                "y": [None if part is None else round(100 * part, 4) for part in parts],
+                "hovertext": [
+                    _hover(run, name, row) for (_, name), row in zip(names, found, strict=True)
+                ],
+                "hoverinfo": "text",
+                "marker": look(at).bar,
+            }
+        )
+    return Figure(
+        key="regret",
+        title="Where the regret lies",
+        caption=(
+            "Hits that the optimum has on the same admissions and the run has not, by kind of"
+            " request, by turn and by distance from the start of the prompt in blocks; each of the"
+            " three adds up to the regret. Below zero the optimum gives up hits to win more"
+            " elsewhere."
+        ),
+        data=data if names else [],
+        layout=layout(
+            x={**axis(""), "type": "multicategory", "showgrid": False},
+            y=axis("regret, pp of all prompt tokens"),
+            barmode="group",
+            showlegend=len(runs) > 1,
+        ),
+    )
+
+
+def _names(runs: Sequence[Run], key: str) -> list[str]:
+    """Return the names of a split in the order of the runs, the largest alone if too many."""
+    weight: dict[str, float] = {}
+    for run in runs:
+        for row in run.summary.get(key, []):
+            part = abs(number(row, "regret_tokens") or 0.0)
+            weight[str(row["name"])] = max(weight.get(str(row["name"]), 0.0), part)
+    largest = set(sorted(weight, key=lambda name: (-weight[name], name))[:MAX_NAMES])
+    return [name for name in weight if name in largest]
+
+
+def _hover(run: Run, name: str, row: dict[str, Any]) -> str:
+    return (
+        f"{escape(run.label)}: {escape(name)}"
+        f"<br>regret {units.points(number(row, 'regret_tokens'))}"
+        f"<br>hit {units.count(number(row, 'hit_tokens'))},"
+        f" optimum {units.count(number(row, 'bound_tokens'))}"
+        f" of {units.count(number(row, 'lookup_tokens'))} prompt tokens"
+    )

@@ -1,0 +1,108 @@
+"""What eviction left: hits of the optimum on a run's own admissions, beside the run's, and where.
+
+For each instance the requests it finished are placed one at a time, in order of admission, in a
+cache of the same blocks under the optimum. The real run also loses blocks to requests that run
+at the same time, and computes at least one token of every prompt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..sim.config import EngineConfig
+from ..sim.state import FINISHED
+from ..traces.prefix_tree import PrefixTree
+from .optimum import optimum_replay
+
+Tokens = NDArray[np.int64]
+
+
+def bound_tokens(
+    tree: PrefixTree,
+    requests: NDArray[Any],
+    engine: EngineConfig,
+    n_instances: int,
+    *,
+    n_host_blocks: int = 0,
+) -> Tokens:
+    """Prompt tokens of each request that the optimum hits, (n_requests,); 0 if it never ran.
+
+    A host buffer adds its blocks: no two tiers hold more between them, however they are filled.
+    """
+    tokens = np.zeros(len(requests), np.int64)
+    if not engine.prefix_caching:
+        return tokens
+    for i in range(n_instances):
+        mine = np.flatnonzero((requests["instance"] == i) & (requests["status"] == FINISHED))
+        order = mine[np.argsort(requests["first_scheduled_s"][mine], kind="stable")]
+        own = replace(tree, end=np.ascontiguousarray(tree.end[order]))
+        hits = optimum_replay(own, engine.gpu_blocks - 1 + n_host_blocks)
+        prompt_blocks = requests["input_tokens"][order] // engine.block_size
+        tokens[order] = np.minimum(hits, prompt_blocks).astype(np.int64) * engine.block_size
+    return tokens
+
+
+def regret_tables(
+    requests: NDArray[Any],
+    bound: Tokens,
+    *,
+    groups: dict[str, tuple[NDArray[Any], list[str]]],
+    block_size: int,
+) -> dict[str, list[dict[str, Any]]]:
+    """Split lookups, hits and bound of the finished requests; regrets of a table add up.
+
+    `groups` gives each split's code of every request and the codes' names; depth comes on top.
+    """
+    is_done = requests["status"] == FINISHED
+    lookups, hits = (
+        requests[name].astype(np.int64) * is_done for name in ("input_tokens", "cached_tokens")
+    )
+    total = int(lookups.sum())
+    tables = {}
+    for split, (code, names) in groups.items():
+        sums = [
+            np.bincount(code, weights=tokens, minlength=len(names)).astype(np.int64).tolist()
+            for tokens in (lookups, hits, bound)
+        ]
+        n_requests = np.bincount(code[is_done], minlength=len(names)).tolist()
+        tables[split] = [
+            _row(name, found, total)
+            for name, n, *found in zip(names, n_requests, *sums, strict=True)
+            if n
+        ]
+    tables["depth"] = _by_depth(lookups, hits, bound, block_size, total)
+    return tables
+
+
+def _by_depth(
+    lookups: Tokens, hits: Tokens, bound: Tokens, block_size: int, total: int
+) -> list[dict[str, Any]]:
+    """Split by distance from the prompt's start, in blocks: each range as deep as all before."""
+    longest = int(lookups.max(initial=0))
+    rows = []
+    start = 0
+    while start * block_size < longest:
+        end = max(2 * start, 16)
+        low, high = start * block_size, end * block_size
+        found = [
+            int(np.clip(tokens - low, 0, high - low).sum()) for tokens in (lookups, hits, bound)
+        ]
+        rows.append(_row(f"{start}-{end - 1}", found, total))
+        start = end
+    return rows
+
+
+def _row(name: str, found: Sequence[int], total: int) -> dict[str, Any]:
+    lookups, hits, bound = found
+    return {
+        "name": name,
+        "lookup_tokens": lookups,
+        "hit_tokens": hits,
+        "bound_tokens": bound,
+        "regret_tokens": (bound - hits) / total if total else None,
+    }
