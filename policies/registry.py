@@ -12,13 +12,21 @@ from .. import ConfigError, PolicyError
 from .base import Policy
 
 POLICIES: dict[str, str] = {
+    "2q": "kvsim.policies.two_q:TwoQ",
+    "arc": "kvsim.policies.arc:Arc",
     "belady": "kvsim.policies.belady:Belady",
+    "clock": "kvsim.policies.clock:Clock",
     "fifo": "kvsim.policies.fifo:Fifo",
+    "filo": "kvsim.policies.filo:Filo",
     "gdsf": "kvsim.policies.gdsf:Gdsf",
     "lfu": "kvsim.policies.lfu:Lfu",
+    "lfuda": "kvsim.policies.lfuda:Lfuda",
     "lru": "kvsim.policies.lru:Lru",
+    "mru": "kvsim.policies.mru:Mru",
     "random": "kvsim.policies.random_leaf:RandomLeaf",
     "s3-fifo": "kvsim.policies.s3_fifo:S3Fifo",
+    "sieve": "kvsim.policies.sieve:Sieve",
+    "slru": "kvsim.policies.slru:Slru",
     "workload-aware": "kvsim.policies.workload_aware:WorkloadAware",
 }
 """One line a policy; the address is imported when the policy is asked for."""

@@ -8,6 +8,7 @@ from pathlib import Path as File
 from typing import ClassVar
 
 import numpy as np
+import policy_models
 import prefix_cache_model as model
 import pytest
 from hypothesis import given, settings
@@ -25,10 +26,16 @@ from kvsim.policies import (
     find_policy,
     make_policy,
 )
+from kvsim.policies.arc import Arc
+from kvsim.policies.clock import Clock
 from kvsim.policies.gdsf import Gdsf
 from kvsim.policies.lfu import Lfu
 from kvsim.policies.lru import Lru
 from kvsim.policies.reuse_fit import make_reuse_fit, observe
+from kvsim.policies.s3_fifo import S3Fifo
+from kvsim.policies.sieve import Sieve
+from kvsim.policies.slru import Slru
+from kvsim.policies.two_q import TwoQ
 from kvsim.policies.workload_aware import WorkloadAware
 from kvsim.sim.prefix_replay import replay
 from kvsim.traces.prefix_tree import PrefixTree, compile_tree
@@ -102,7 +109,14 @@ def rule_of(policy: Policy, capacity: int) -> model.Rule:
         return model.Queued(policy.value, params, None if policy.file else profiler)
     if isinstance(policy, QueuePolicy):
         return model.Queued(policy.value, [[0.0] * 3 for _ in NAMES])
-    return model.S3Fifo(capacity)
+    return {
+        Arc: policy_models.Arc,
+        Clock: lambda _: policy_models.Clock(),
+        S3Fifo: policy_models.S3Fifo,
+        Sieve: lambda _: policy_models.Sieve(),
+        Slru: policy_models.Slru,
+        TwoQ: policy_models.TwoQ,
+    }[type(policy)](capacity)
 
 
 def modelled(policy: Policy, accesses: list[model.Access], capacity: int) -> list[int]:

@@ -1,0 +1,228 @@
+"""Classic policies as their papers tell them, on plain lists: oldest first, block by block."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from prefix_cache_model import Cached, Path, Rule
+
+
+@dataclass
+class Clock(Rule):
+    """Second chances; whatever is passed over loses a use and goes to the end."""
+
+    most_uses: int = 1
+    ring: list[Cached] = field(default_factory=list)
+    uses: dict[Path, int] = field(default_factory=dict)
+
+    def inserted(self, block: Cached) -> None:
+        self.ring.append(block)
+        self.uses[block.name] = 0
+
+    def hit(self, block: Cached) -> None:
+        self.uses[block.name] = min(self.most_uses, self.uses[block.name] + 1)
+
+    def evicted(self, block: Cached) -> None:
+        self.ring.remove(block)
+
+    def choose(self, candidates: list[Cached], now_s: float) -> Cached:
+        while True:
+            block = self.ring[0]
+            if block in candidates and self.uses[block.name] == 0:
+                return block
+            self.uses[block.name] = max(0, self.uses[block.name] - 1)
+            self.ring = [*self.ring[1:], block]
+
+
+@dataclass
+class Sieve(Rule):
+    """A hand that goes from old to new, clears marks, and stays where it evicts."""
+
+    queue: list[Cached] = field(default_factory=list)
+    marked: set[Path] = field(default_factory=set)
+    at: int = 0
+
+    def inserted(self, block: Cached) -> None:
+        self.queue.append(block)
+
+    def hit(self, block: Cached) -> None:
+        self.marked.add(block.name)
+
+    def evicted(self, block: Cached) -> None:
+        assert self.queue[self.at] == block
+        del self.queue[self.at]
+        self.marked.discard(block.name)
+        if self.at == len(self.queue):
+            self.at = 0
+
+    def choose(self, candidates: list[Cached], now_s: float) -> Cached:
+        while True:
+            block = self.queue[self.at]
+            if block in candidates and block.name not in self.marked:
+                return block
+            self.marked.discard(block.name)
+            self.at = (self.at + 1) % len(self.queue)
+
+
+def first(queue: list[Cached], candidates: list[Cached]) -> Cached | None:
+    """The oldest candidate of a queue."""
+    return next((block for block in queue if block in candidates), None)
+
+
+@dataclass
+class Queues(Rule):
+    """Several queues, each oldest first."""
+
+    capacity: int
+    n_queues: int = 2
+    queues: list[list[Cached]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.queues = [[] for _ in range(self.n_queues)]
+
+    def queue_of(self, block: Cached) -> int:
+        return next(i for i, queue in enumerate(self.queues) if block in queue)
+
+    def move(self, block: Cached, to: int) -> None:
+        self.queues[self.queue_of(block)].remove(block)
+        self.queues[to].append(block)
+
+    def either(self, chosen: int, candidates: list[Cached]) -> Cached:
+        """The oldest candidate of one of two queues, of the other one if it has none."""
+        found = first(self.queues[chosen], candidates) or first(self.queues[1 - chosen], candidates)
+        assert found is not None
+        return found
+
+
+@dataclass
+class S3Fifo(Queues):
+    """Small and main queue and ghosts; what is no candidate is passed over."""
+
+    promote_at: int = 2
+    uses: dict[Path, int] = field(default_factory=dict)
+    ghosts: list[Path] = field(default_factory=list)
+    has_evicted: bool = False
+
+    def inserted(self, block: Cached) -> None:
+        n_small = max(1, int(self.capacity * 0.1))
+        is_early = not self.has_evicted and len(self.queues[0]) >= n_small
+        self.queues[is_early or block.name in self.ghosts].append(block)
+        self.uses[block.name] = 0
+        self.ghosts = [name for name in self.ghosts if name != block.name]
+        n_ghosts = int(self.capacity * 0.9)
+        self.ghosts = self.ghosts[-n_ghosts:] if n_ghosts else []
+
+    def hit(self, block: Cached) -> None:
+        self.uses[block.name] = min(3, self.uses[block.name] + 1)
+
+    def evicted(self, block: Cached) -> None:
+        self.has_evicted = True
+        queue = self.queue_of(block)
+        self.queues[queue].remove(block)
+        if queue == 0:
+            self.ghosts.append(block.name)
+
+    def choose(self, candidates: list[Cached], now_s: float) -> Cached:
+        small, main = self.queues
+        is_short = len(small) < max(1, int(self.capacity * 0.1))
+        if not (is_short and first(main, candidates)):
+            while block := first(small, candidates):
+                if self.uses[block.name] < self.promote_at:
+                    return block
+                self.uses[block.name] = 0
+                self.move(block, 1)
+        while block := first(main, candidates):
+            if self.uses[block.name] == 0:
+                return block
+            self.uses[block.name] -= 1
+            self.move(block, 1)
+        raise AssertionError("no candidate")
+
+
+@dataclass
+class TwoQ(Queues):
+    """A first-in-first-out queue, a queue in order of use, and the ghosts of the first."""
+
+    ghosts: list[Path] = field(default_factory=list)
+
+    def inserted(self, block: Cached) -> None:
+        self.queues[block.name in self.ghosts].append(block)
+        self.ghosts = [name for name in self.ghosts if name != block.name]
+        n_ghosts = int(self.capacity * 0.5)
+        self.ghosts = self.ghosts[-n_ghosts:] if n_ghosts else []
+
+    def hit(self, block: Cached) -> None:
+        if block in self.queues[1]:
+            self.move(block, 1)
+
+    def evicted(self, block: Cached) -> None:
+        if block in self.queues[0]:
+            self.ghosts.append(block.name)
+        self.queues[self.queue_of(block)].remove(block)
+
+    def choose(self, candidates: list[Cached], now_s: float) -> Cached:
+        is_long = len(self.queues[0]) > int(self.capacity * 0.25)
+        return self.either(0 if is_long else 1, candidates)
+
+
+@dataclass
+class Slru(Queues):
+    """Segments through which blocks rise."""
+
+    n_queues: int = 4
+
+    def room(self, segment: int) -> int:
+        """Its length less the blocks in it; the lower segments take what is left over."""
+        length = self.capacity // self.n_queues + (segment < self.capacity % self.n_queues)
+        return length - len(self.queues[segment])
+
+    def inserted(self, block: Cached) -> None:
+        free = [i for i in range(self.n_queues) if self.room(i) > 0]
+        self.queues[free[0] if free else 0].append(block)
+
+    def hit(self, block: Cached) -> None:
+        self.move(block, min(self.queue_of(block) + 1, self.n_queues - 1))
+        for segment in range(self.n_queues - 1, 0, -1):
+            while self.room(segment) < 0:
+                self.move(self.queues[segment][0], segment - 1)
+
+    def evicted(self, block: Cached) -> None:
+        self.queues[self.queue_of(block)].remove(block)
+
+    def choose(self, candidates: list[Cached], now_s: float) -> Cached:
+        return next(block for queue in self.queues for block in queue if block in candidates)
+
+
+@dataclass
+class Arc(Queues):
+    """Used once, used more often, and the ghosts of either."""
+
+    target: int = 0
+    ghosts: list[list[Path]] = field(default_factory=lambda: [[], []])
+
+    def inserted(self, block: Cached) -> None:
+        once, often = self.ghosts
+        if block.name in once:
+            self.target = min(self.capacity, self.target + max(1, len(often) // len(once)))
+        if block.name in often:
+            self.target = max(0, self.target - max(1, len(once) // len(often)))
+        self.queues[block.name in once or block.name in often].append(block)
+        for ghosts in self.ghosts:
+            if block.name in ghosts:
+                ghosts.remove(block.name)
+        n_once, n_cached = len(self.queues[0]), sum(map(len, self.queues))
+        while once and n_once + len(once) > self.capacity:
+            del once[0]
+        while often and n_cached + len(once) + len(often) > 2 * self.capacity:
+            del often[0]
+
+    def hit(self, block: Cached) -> None:
+        self.move(block, 1)
+
+    def evicted(self, block: Cached) -> None:
+        queue = self.queue_of(block)
+        self.queues[queue].remove(block)
+        self.ghosts[queue].append(block.name)
+
+    def choose(self, candidates: list[Cached], now_s: float) -> Cached:
+        return self.either(0 if len(self.queues[0]) > self.target else 1, candidates)
