@@ -72,16 +72,20 @@ def remember(g: Ghosts, key: int) -> None:
 
 
 @inner
-def drop_oldest(g: Ghosts) -> None:
-    """Forget the oldest key; there must be one."""
+def oldest_ghost(g: Ghosts) -> int:
+    """Return the key that is on the list for longest; there must be one."""
     ghosts = _sizes(g)
-    is_dropped = False
-    while not is_dropped:
-        key = _ring(g)[ghosts.start % ghosts.n_places]
+    key = _ring(g)[ghosts.start % ghosts.n_places]
+    while _stamps(g)[key] != ghosts.start + 1:
         ghosts.start += 1
-        is_dropped = _stamps(g)[key] == ghosts.start
-    _stamps(g)[key] = 0
-    ghosts.n -= 1
+        key = _ring(g)[ghosts.start % ghosts.n_places]
+    return int(key)
+
+
+@inner
+def drop_oldest(g: Ghosts) -> None:
+    """Forget the key that is on the list for longest; there must be one."""
+    forget(g, oldest_ghost(g))
 
 
 @inner

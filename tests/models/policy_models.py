@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+import numpy as np
 from prefix_cache_model import Cached, Path, Rule
 
 
@@ -226,3 +229,124 @@ class Arc(Queues):
 
     def choose(self, candidates: list[Cached], now_s: float) -> Cached:
         return self.either(0 if len(self.queues[0]) > self.target else 1, candidates)
+
+
+@dataclass
+class Lirs(Rule):
+    """A stack in order of last use, pruned at its bottom, and a queue of cold cached blocks."""
+
+    capacity: int
+    hot: set[Path] = field(default_factory=set)
+    stack: list[Path] = field(default_factory=list)
+    """Hot blocks, and cold ones used since the lowest hot one; the latest last."""
+    cold: list[Cached] = field(default_factory=list)
+    blocks: dict[Path, Cached] = field(default_factory=dict)
+    ghosts: list[Path] = field(default_factory=list)
+
+    def put_on_stack(self, block: Cached, *, is_hot: bool) -> None:
+        if block in self.cold:
+            self.cold.remove(block)
+        self.stack = [*(name for name in self.stack if name != block.name), block.name]
+        if is_hot:
+            self.hot.add(block.name)
+        else:
+            self.cold.append(block)
+        while len(self.hot) > self.n_hot:
+            lowest = next(name for name in self.stack if name in self.hot)
+            self.hot.remove(lowest)
+            self.cold.append(self.blocks[lowest])
+            del self.stack[: self.stack.index(lowest) + 1]
+        self.prune()
+
+    @property
+    def n_hot(self) -> int:
+        return self.capacity - max(1, int(self.capacity * 0.01))
+
+    def prune(self) -> None:
+        while self.hot and self.stack[0] not in self.hot:
+            del self.stack[0]
+        self.ghosts = [name for name in self.ghosts if name in self.stack]
+
+    def inserted(self, block: Cached) -> None:
+        is_hot = len(self.hot) < self.n_hot or block.name in self.ghosts
+        self.blocks[block.name] = block
+        self.ghosts = [name for name in self.ghosts if name != block.name]
+        self.put_on_stack(block, is_hot=is_hot)
+        while len(self.ghosts) > self.capacity:
+            self.stack.remove(self.ghosts.pop(0))
+
+    def hit(self, block: Cached) -> None:
+        self.put_on_stack(block, is_hot=block.name in self.stack)
+
+    def evicted(self, block: Cached) -> None:
+        if block in self.cold:
+            self.cold.remove(block)
+            if block.name in self.stack:
+                self.ghosts.append(block.name)
+        else:
+            self.hot.remove(block.name)
+            self.stack.remove(block.name)
+        self.prune()
+
+    def choose(self, candidates: list[Cached], now_s: float) -> Cached:
+        hot = [self.blocks[name] for name in self.stack if name in self.hot]
+        found = first(self.cold, candidates) or first(hot, candidates)
+        assert found is not None
+        return found
+
+
+MASK = 2**64 - 1
+
+
+def mixed(z: int) -> int:
+    """The output function of splitmix64."""
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9 & MASK
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EB & MASK
+    return z ^ (z >> 31)
+
+
+def shares(seed: int) -> Iterator[float]:
+    """What a policy draws in the first cache of a run."""
+    state = int(np.random.SeedSequence([seed, 0]).generate_state(1)[0])
+    while True:
+        state = (state + 0x9E3779B97F4A7C15) & MASK
+        yield (mixed(state) >> 11) / 2**53
+
+
+@dataclass
+class Lecar(Rule):
+    """LRU or LFU, by weights that their mistakes shift."""
+
+    capacity: int
+    draws: Iterator[float] = field(default_factory=lambda: shares(1))
+    weights: list[float] = field(default_factory=lambda: [0.5, 0.5])
+    ghosts: list[dict[Path, int]] = field(default_factory=lambda: [{}, {}])
+    used: dict[Path, int] = field(default_factory=dict)
+    n_uses: int = 0
+    chosen: int = 0
+
+    def hit(self, block: Cached) -> None:
+        self.n_uses += 1
+        self.used[block.name] = self.n_uses
+
+    def inserted(self, block: Cached) -> None:
+        self.hit(block)
+        for rule, ghosts in enumerate(self.ghosts):
+            if block.name in ghosts:
+                away = self.n_uses - ghosts.pop(block.name)
+                regret = (0.005 ** (1 / self.capacity)) ** away
+                self.weights[rule] *= math.exp(-0.45 * regret)
+                self.weights = [w / sum(self.weights) for w in self.weights]
+            while len(ghosts) > self.capacity:
+                del ghosts[next(iter(ghosts))]
+
+    def evicted(self, block: Cached) -> None:
+        for ghosts in self.ghosts:
+            ghosts.pop(block.name, None)
+        self.ghosts[self.chosen][block.name] = self.n_uses
+
+    def choose(self, candidates: list[Cached], now_s: float) -> Cached:
+        self.chosen = 0 if next(self.draws) < self.weights[0] else 1
+        if self.chosen == 0:
+            return min(candidates, key=lambda b: self.used[b.name])
+        return min(candidates, key=lambda b: (b.n_hits, self.used[b.name]))

@@ -29,7 +29,10 @@ from kvsim.policies import (
 from kvsim.policies.arc import Arc
 from kvsim.policies.clock import Clock
 from kvsim.policies.gdsf import Gdsf
+from kvsim.policies.hyperbolic import Hyperbolic
+from kvsim.policies.lecar import Lecar
 from kvsim.policies.lfu import Lfu
+from kvsim.policies.lirs import Lirs
 from kvsim.policies.lru import Lru
 from kvsim.policies.reuse_fit import make_reuse_fit, observe
 from kvsim.policies.s3_fifo import S3Fifo
@@ -48,6 +51,8 @@ WORKLOAD_AWARE = (
     "workload-aware,refit_s=2,window_s=4,shifted=true,life_s=1,min_gap_s=1",
 )
 EVERY = (*POLICIES, *WORKLOAD_AWARE)
+MODELLED = [name for name in EVERY if name not in ("random", "hyperbolic", "lhd", "w-tinylfu")]
+"""What they draw, sketch and add up has tests of its own."""
 ONLINE = [name for name in EVERY if name != "belady"]
 
 
@@ -112,6 +117,8 @@ def rule_of(policy: Policy, capacity: int) -> model.Rule:
     return {
         Arc: policy_models.Arc,
         Clock: lambda _: policy_models.Clock(),
+        Lecar: policy_models.Lecar,
+        Lirs: policy_models.Lirs,
         S3Fifo: policy_models.S3Fifo,
         Sieve: lambda _: policy_models.Sieve(),
         Slru: policy_models.Slru,
@@ -166,7 +173,7 @@ def cases(draw: st.DrawFn) -> tuple[list[model.Access], int]:
 # Against plain models
 
 
-@pytest.mark.parametrize("name", [name for name in EVERY if name != "random"])
+@pytest.mark.parametrize("name", MODELLED)
 def test_a_replay_by_runs_hits_what_a_plain_model_hits_block_by_block(name: str) -> None:
     rng = np.random.default_rng(7)
     policy = make_policy(name)
@@ -181,7 +188,7 @@ def test_a_replay_by_runs_hits_what_a_plain_model_hits_block_by_block(name: str)
 
 
 @settings(max_examples=100)
-@given(case=cases(), name=st.sampled_from([name for name in EVERY if name != "random"]))
+@given(case=cases(), name=st.sampled_from(MODELLED))
 def test_any_small_case_hits_what_a_plain_model_hits(
     case: tuple[list[model.Access], int], name: str
 ) -> None:
@@ -265,6 +272,19 @@ def test_compiled_and_plain_python_hit_the_same(twins: tuple[Policy, Policy]) ->
     for _ in range(60):
         case = random_accesses(rng)
         assert hits_of(twins[0], *case) == hits_of(twins[1], *case), case
+
+
+@pytest.mark.parametrize(
+    "policy", [Clock(n_bits=2), Sieve(), Hyperbolic(n_samples=3), Hyperbolic()], ids=repr
+)
+def test_run_by_run_hits_what_block_by_block_hits(policy: Policy) -> None:
+    rng = np.random.default_rng(17)
+    for _ in range(300):
+        accesses, capacity = random_accesses(rng)
+        by_runs = hits_of(policy, accesses, capacity)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(type(policy), "is_uniform", False)
+            assert hits_of(policy, accesses, capacity) == by_runs, (accesses, capacity)
 
 
 def test_a_single_block_of_a_run_counts_where_a_policy_looks_at_depth() -> None:
