@@ -29,6 +29,7 @@ MEASUREMENTS: dict[str, Measurement] = {
     "cache-single-blocks": cache_replay.single_blocks,
     "cache-memory": cache_replay.memory,
     "policies-compiled": policy_replay.compiled,
+    "policies-classic": policy_replay.classics,
     "policies-python": policy_replay.in_python,
     "serving-throughput": serving.throughput,
     "serving-hour": serving.hour,

@@ -24,7 +24,12 @@ EXACT = {
     "s3-fifo": "S3FIFO",
 }
 CLOSE = {
-    "arc": ("ARC", 0.005),  # learns of a ghost only after making room for it
+    "arc": ("ARC", 0.005),  # ours learns of a ghost only after making room for it
+    "lirs": ("LIRS", 0.005),  # theirs cools a hot block when a cold one off the stack is hit
+    "lecar": ("LeCaR", 0.01),  # random
+    "hyperbolic": ("Hyperbolic", 0.01),  # random
+    "random": ("Random", 0.02),
+    "lhd": ("LHD", 0.04),  # random; theirs learns nothing before a million uses
 }
 """The same-named policy there, and how far apart the hit ratios may be."""
 
@@ -85,3 +90,11 @@ def test_about_as_many_requests_hit(name: str) -> None:
         keys = draw_keys(rng, 20_000)
         expected = np.mean(their_hits(peer, keys, capacity))
         assert np.mean(our_hits(name, keys, capacity)) == pytest.approx(expected, abs=tolerance)
+
+
+def test_about_as_many_requests_hit_under_w_tinylfu() -> None:
+    rng = np.random.default_rng(23)
+    for capacity in (100, 200, 200):  # theirs takes none in with a window below one block
+        keys = draw_keys(rng, 20_000)
+        expected = np.mean(their_hits("WTinyLFU", keys, capacity))
+        assert np.mean(our_hits("w-tinylfu", keys, capacity)) == pytest.approx(expected, abs=0.01)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
+import sys
 from pathlib import Path as File
 from typing import ClassVar
 
@@ -24,6 +26,7 @@ from kvsim.policies import (
     QueuePolicy,
     ScorePolicy,
     find_policy,
+    installed_policies,
     make_policy,
 )
 from kvsim.policies.arc import Arc
@@ -592,3 +595,42 @@ def test_a_policy_of_ones_own_is_loaded_from_a_file(tmp_path: File) -> None:
     for _ in range(20):
         case = random_accesses(rng)
         assert hits_of(f"{path}:Mine", *case) == hits_of("fifo", *case)
+
+
+@pytest.fixture
+def installed(tmp_path: File, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A package that offers two policies, one of them under a name of ours."""
+    (tmp_path / "elsewhere.py").write_text(
+        "from kvsim.policies import ScorePolicy\n"
+        "class Mine(ScorePolicy):\n"
+        "    'Keep the deep ones.'\n"
+        "    def score(self, block):\n"
+        "        return block.inserted\n"
+    )
+    about = tmp_path / "elsewhere-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: elsewhere\nVersion: 1.0\n")
+    points = "[kvsim.policies]\nmine = elsewhere:Mine\nlru = elsewhere:Mine\nbad = nowhere:X\n"
+    (about / "entry_points.txt").write_text(points)
+    monkeypatch.syspath_prepend(tmp_path)
+
+
+@pytest.mark.usefixtures("installed")
+def test_a_policy_of_an_installed_package_is_found_by_name() -> None:
+    assert installed_policies() == {"bad": "nowhere:X", "mine": "elsewhere:Mine"}
+    assert find_policy("mine").summary() == "Keep the deep ones."
+    assert find_policy("lru") is Lru
+    case = random_accesses(np.random.default_rng(18))
+    assert hits_of("mine", *case) == hits_of("fifo", *case)
+    with pytest.raises(ConfigError, match="did you mean 'mine'"):
+        find_policy("mime")
+    with pytest.raises(PolicyError, match="nowhere:X"):
+        find_policy("bad")
+
+
+def test_names_of_ours_do_not_look_for_installed_packages() -> None:
+    code = (
+        "import sys; from kvsim.policies import find_policy;"
+        " find_policy('lru'); assert 'importlib.metadata' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
