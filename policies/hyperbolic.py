@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,15 +30,17 @@ STATE = np.dtype(
 
 NOBODY = -1
 
+Record = Any  # of dtype BLOCK
+
 
 @inner
-def _uses_per_s(block: np.void, now_s: float) -> float:
+def _uses_per_s(block: Record, now_s: float) -> float:
     age_s = now_s - block.inserted_s
     return float(block.uses / age_s) if age_s > 0 else np.inf
 
 
 @inner
-def _is_like(a: np.void, b: np.void) -> bool:
+def _is_like(a: Record, b: Record) -> bool:
     return bool(a.uses == b.uses and a.inserted_s == b.inserted_s and a.last_s == b.last_s)
 
 
