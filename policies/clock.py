@@ -19,9 +19,9 @@ from .order import (
     EVENT_REMOVE,
     EVENT_VICTIM,
 )
-from .queues import append, make_queues, move, nodes, oldest, unlink
+from .queues import NOBODY, append, make_queues, move, nodes, oldest, unlink
 
-STATE = np.dtype([("queues", "i8"), ("most_uses", "i8")])
+STATE = np.dtype([(n, "i8") for n in ("queues", "most_uses", "next_victim", "has_evicted")])
 RING = 0
 
 
@@ -42,6 +42,8 @@ def _event(
 ) -> float:
     s = view(state, (1,), STATE)[0]
     q = s.queues
+    if event == EVENT_VICTIM and s.next_victim != NOBODY:
+        return float(s.next_victim)
     if event == EVENT_VICTIM:  # the hand is where the oldest block is
         x = oldest(q, RING)
         while nodes(q)[x].uses > 0 or not nodes(q)[x].is_candidate:
@@ -50,6 +52,8 @@ def _event(
             x = oldest(q, RING)
         return float(x)
     node = nodes(q)[block_id]
+    has_evicted = s.has_evicted
+    s.has_evicted = event == EVENT_EVICT
     if event == EVENT_HIT:
         node.uses = min(node.uses + 1, s.most_uses)
     elif event == EVENT_INSERT:
@@ -57,8 +61,12 @@ def _event(
         append(q, block_id, RING)
     elif event == EVENT_ADD:
         node.is_candidate = 1
+        if has_evicted and node.uses == 0:
+            s.next_victim = block_id
     elif event == EVENT_REMOVE:
         node.is_candidate = 0
+        if block_id == s.next_victim:
+            s.next_victim = NOBODY
     elif event == EVENT_EVICT:
         unlink(q, block_id)
     return 0.0
@@ -70,8 +78,9 @@ class Clock(CompiledPolicy):
 
     Corbato, "A Paging Experiment with the Multics System" (1968): a hand goes round the blocks
     in order of arrival, takes away one use of each that has any, and evicts the first that has
-    none; new blocks come in behind it. Deviation: the hand passes over a block that is in use or
-    has a cached child as over any other, and takes a use of it, but cannot evict it.
+    none; new blocks come in behind it. Deviations: the hand passes over a block that is in use or
+    has a cached child as over any other, and takes a use of it, but cannot evict it; once its last
+    child is evicted, such a block leaves next if it has no uses left by then.
     """
 
     is_uniform = True
@@ -89,5 +98,6 @@ class Clock(CompiledPolicy):
     def new_state(self, setting: Setting, cache: int) -> NDArray[np.int64]:
         state = np.zeros(1, STATE)
         state["queues"] = make_queues(setting, 1, has_first=False)
+        state["next_victim"] = NOBODY
         state["most_uses"] = 2**self.n_bits - 1
         return state.view(np.int64)

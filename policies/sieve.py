@@ -19,7 +19,7 @@ from .order import (
 )
 from .queues import NOBODY, append, make_queues, nodes, oldest, unlink
 
-STATE = np.dtype([("queues", "i8"), ("hand", "i8")])
+STATE = np.dtype([(n, "i8") for n in ("queues", "hand", "next_victim", "has_evicted")])
 QUEUE = 0
 
 
@@ -40,6 +40,8 @@ def _event(
 ) -> float:
     s = view(state, (1,), STATE)[0]
     q = s.queues
+    if event == EVENT_VICTIM and s.next_victim != NOBODY:
+        return float(s.next_victim)
     if event == EVENT_VICTIM:
         x = s.hand
         while True:
@@ -53,6 +55,8 @@ def _event(
         s.hand = x
         return float(x)
     node = nodes(q)[block_id]
+    has_evicted = s.has_evicted
+    s.has_evicted = event == EVENT_EVICT
     if event == EVENT_HIT:
         node.uses = 1
     elif event == EVENT_INSERT:
@@ -60,10 +64,15 @@ def _event(
         append(q, block_id, QUEUE)
     elif event == EVENT_ADD:
         node.is_candidate = 1
+        if has_evicted and node.uses == 0:
+            s.next_victim = block_id
     elif event == EVENT_REMOVE:
         node.is_candidate = 0
+        if block_id == s.next_victim:
+            s.next_victim = NOBODY
     elif event == EVENT_EVICT:
-        s.hand = node.newer
+        if block_id == s.hand:
+            s.hand = node.newer
         unlink(q, block_id)
     return 0.0
 
@@ -73,8 +82,9 @@ class Sieve(CompiledPolicy):
 
     Zhang, Yang, Yue, Vigfusson and Rashmi, "SIEVE is Simpler than LRU" (NSDI 2024): the hand
     moves from the oldest block to the newest, clears the mark of each used one, and evicts the
-    first without a mark, from where it goes on next time. Deviation: it passes over a block that
-    is in use or has a cached child as over a marked one, and clears its mark.
+    first without a mark, from where it goes on next time. Deviations: it passes over a block that
+    is in use or has a cached child as over a marked one, and clears its mark; once its last child
+    is evicted, such a block leaves next if it has no mark by then.
     """
 
     is_uniform = True
@@ -85,5 +95,5 @@ class Sieve(CompiledPolicy):
     def new_state(self, setting: Setting, cache: int) -> NDArray[np.int64]:
         state = np.zeros(1, STATE)
         state["queues"] = make_queues(setting, 1, has_first=False)
-        state["hand"] = NOBODY
+        state["hand"] = state["next_victim"] = NOBODY
         return state.view(np.int64)

@@ -7,63 +7,85 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
-from prefix_cache_model import Cached, Path, Rule
+from prefix_cache_model import Access, Cached, Path, Rule
 
 
 @dataclass
-class Clock(Rule):
-    """Second chances; whatever is passed over loses a use and goes to the end."""
-
-    most_uses: int = 1
-    ring: list[Cached] = field(default_factory=list)
-    uses: dict[Path, int] = field(default_factory=dict)
-
-    def inserted(self, block: Cached) -> None:
-        self.ring.append(block)
-        self.uses[block.name] = 0
-
-    def hit(self, block: Cached) -> None:
-        self.uses[block.name] = min(self.most_uses, self.uses[block.name] + 1)
-
-    def evicted(self, block: Cached) -> None:
-        self.ring.remove(block)
-
-    def choose(self, candidates: list[Cached], now_s: float) -> Cached:
-        while True:
-            block = self.ring[0]
-            if block in candidates and self.uses[block.name] == 0:
-                return block
-            self.uses[block.name] = max(0, self.uses[block.name] - 1)
-            self.ring = [*self.ring[1:], block]
-
-
-@dataclass
-class Sieve(Rule):
-    """A hand that goes from old to new, clears marks, and stays where it evicts."""
+class Handed(Rule):
+    """A hand over a queue; what stands above a victim goes next if it has no uses left."""
 
     queue: list[Cached] = field(default_factory=list)
-    marked: set[Path] = field(default_factory=set)
-    at: int = 0
+    uses: dict[Path, int] = field(default_factory=dict)
+    above: Cached | None = None
+    t: int = -1
+
+    def arrive(self, access: Access) -> None:
+        self.t += 1
 
     def inserted(self, block: Cached) -> None:
         self.queue.append(block)
+        self.uses[block.name] = 0
 
     def hit(self, block: Cached) -> None:
-        self.marked.add(block.name)
+        if block == self.above:
+            self.above = None
 
     def evicted(self, block: Cached) -> None:
-        assert self.queue[self.at] == block
-        del self.queue[self.at]
-        self.marked.discard(block.name)
+        self.queue.remove(block)
+        self.above = None
+        for other in self.queue:
+            has_child = any(b.name[:-1] == other.name for b in self.queue)
+            is_free = not has_child and other.last < self.t and self.uses[other.name] == 0
+            if other.name == block.name[:-1] and is_free:
+                self.above = other
+
+
+@dataclass
+class Clock(Handed):
+    """Second chances; whatever is passed over loses a use and goes to the end."""
+
+    most_uses: int = 1
+
+    def hit(self, block: Cached) -> None:
+        super().hit(block)
+        self.uses[block.name] = min(self.most_uses, self.uses[block.name] + 1)
+
+    def choose(self, candidates: list[Cached], now_s: float) -> Cached:
+        if self.above is not None:
+            return self.above
+        while True:
+            block = self.queue[0]
+            if block in candidates and self.uses[block.name] == 0:
+                return block
+            self.uses[block.name] = max(0, self.uses[block.name] - 1)
+            self.queue = [*self.queue[1:], block]
+
+
+@dataclass
+class Sieve(Handed):
+    """The hand goes from old to new, clears marks, and stays where it evicts."""
+
+    at: int = 0
+
+    def hit(self, block: Cached) -> None:
+        super().hit(block)
+        self.uses[block.name] = 1
+
+    def evicted(self, block: Cached) -> None:
+        if self.queue.index(block) < self.at:
+            self.at -= 1
+        super().evicted(block)
         if self.at == len(self.queue):
             self.at = 0
 
     def choose(self, candidates: list[Cached], now_s: float) -> Cached:
+        if self.above is not None:
+            return self.above
         while True:
             block = self.queue[self.at]
-            if block in candidates and block.name not in self.marked:
+            if block in candidates and self.uses[block.name] == 0:
                 return block
-            self.marked.discard(block.name)
+            self.uses[block.name] = 0
             self.at = (self.at + 1) % len(self.queue)
 
 
