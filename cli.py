@@ -379,12 +379,17 @@ def _tiers(**blocks: int) -> dict[str, int]:
 
 @app.command()
 def policies(json: AsJson = False) -> None:
-    """Every eviction policy: name, kind, one line."""
-    from kvsim.policies import POLICIES, find_policy
+    """Every eviction policy, those of installed packages too: name, kind, one line."""
+    from kvsim import PolicyError
+    from kvsim.policies import POLICIES, find_policy, installed_policies
 
     rows = []
-    for name in POLICIES:
-        found = find_policy(name)
+    for name in (*POLICIES, *installed_policies()):
+        try:
+            found = find_policy(name)
+        except PolicyError as error:  # of a package that is not ours
+            rows.append((name, "broken", str(error)))
+            continue
         kind = "offline" if found.needs_future else "online"
         rows.append((name, kind, found.summary()))
     if json:

@@ -16,10 +16,32 @@ from libcachesim_baseline import Accesses
 from kvsim.policies import Block, ScorePolicy, make_policy
 from kvsim.sim.prefix_replay import replay
 from kvsim.traces.prefix_tree import compile_tree
+from kvsim.traces.schema import Trace
 
 SHARES = (0.02, 0.1, 0.4)
 PEERS = {"workload-aware": "LRU", "gdsf": "GDSF", "lfu": "LFU", "belady": "Belady"}
 """The same-class policy; nobody else has a workload-aware one, so it meets the fastest."""
+
+
+CLASSICS = {
+    "2q": "TwoQ",
+    "arc": "ARC",
+    "clock": "Clock",
+    "fifo": "FIFO",
+    "filo": "FIFO",
+    "hyperbolic": "Hyperbolic",
+    "lecar": "LeCaR",
+    "lfuda": "LFUDA",
+    "lhd": "LHD",
+    "lirs": "LIRS",
+    "mru": "LRU",
+    "random": "Random",
+    "s3-fifo": "S3FIFO",
+    "sieve": "Sieve",
+    "slru": "SLRU",
+    "w-tinylfu": "WTinyLFU",
+}
+"""The rest; nobody else has filo and mru, which meet the nearest in kind."""
 
 
 @dataclass(frozen=True)
@@ -32,28 +54,42 @@ class PythonLru(ScorePolicy):
 
 def compiled(setting: Setting) -> Iterator[Result]:
     """G4: compiled policies on the multi-turn trace, at three capacities."""
-    trace = workloads.multi_turn()
+    yield from _against_peers(workloads.multi_turn(), PEERS, SHARES, setting)
+
+
+def classics(setting: Setting) -> Iterator[Result]:
+    """G4: the classic policies on shorter conversations and on Mooncake's, at two capacities."""
+    for trace in (workloads.multi_turn(n_requests=10_000), workloads.mooncake(setting.data)):
+        if trace is None:
+            yield Result(goal="G4", case="mooncake", value=None, note="the trace is not there")
+        else:
+            yield from _against_peers(trace, CLASSICS, SHARES[:2], setting)
+
+
+def _against_peers(
+    trace: Trace, peers: dict[str, str], shares: tuple[float, ...], setting: Setting
+) -> Iterator[Result]:
+    """Time each policy and its peer in the same rounds."""
     tree = compile_tree(trace, trace.block_size, partial_blocks=True)
-    category = np.arange(len(trace)) % 4
     run = partial(
         replay,
         tree,
         arrival_s=trace.arrival_s,
-        category=category,
+        category=np.arange(len(trace)) % 4,
         category_names=("a", "b", "c", "d"),
     )
     accesses = Accesses(trace, setting.scratch)
-    for share in SHARES:
+    for share in shares:
         capacity = int(share * tree.n_keys)
         contenders = {}
         note = {}
-        for name, peer in PEERS.items():
+        for name, peer in peers.items():
             contenders[f"theirs {name}"], hashpower = accesses.best(peer, capacity, repeats=1)
             note[name] = f", {peer}, hashpower {hashpower}"
             policy = make_policy(name)
             contenders[f"ours {name}"] = partial(run, policy=policy, capacity_blocks=capacity)
         times = interleaved(contenders, setting.rounds)
-        for name in PEERS:
+        for name in peers:
             yield ratio(
                 "G4",
                 f"{trace.name}, {name}, C = {share:g}",

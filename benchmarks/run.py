@@ -32,6 +32,7 @@ MEASUREMENTS: dict[str, Measurement] = {
     "offline-optimum": offline.optimum,
     "offline-flow": offline.flow,
     "policies-compiled": policy_replay.compiled,
+    "policies-classic": policy_replay.classics,
     "policies-python": policy_replay.in_python,
     "serving-throughput": serving.throughput,
     "serving-hour": serving.hour,

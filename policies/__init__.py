@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .base import Block, EvictionPolicy, Policy, QueuePolicy, ScorePolicy
-from .registry import POLICIES, find_policy, make_policy
+from .registry import POLICIES, find_policy, installed_policies, make_policy
 
 __all__ = [
     "POLICIES",
@@ -13,5 +13,6 @@ __all__ = [
     "QueuePolicy",
     "ScorePolicy",
     "find_policy",
+    "installed_policies",
     "make_policy",
 ]

@@ -7,10 +7,13 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from ..kernels import view
 from .base import CompiledPolicy, Setting
-from .order import EVENT_ADD, EVENT_REMOVE, EVENT_VICTIM, ints_at
+from .candidates import drawn, join, leave, make_candidates
+from .draws import make_generator
+from .order import EVENT_ADD, EVENT_REMOVE, EVENT_VICTIM
 
-GENERATOR, N_CANDIDATES, N_ITEMS, HEADER = 0, 1, 2, 3
+STATE = np.dtype([("candidates", "i8"), ("generator", "i8")])
 
 
 def _event(
@@ -28,27 +31,13 @@ def _event(
     next_use: float,
     clock: float,
 ) -> float:
-    """State: header, then the candidates, then the place of each block among them."""
-    n_items = ints_at(state, HEADER)[N_ITEMS]
-    s = ints_at(state, HEADER + 2 * n_items)
-    place = HEADER + n_items
+    s = view(state, (1,), STATE)[0]
     if event == EVENT_ADD:
-        s[HEADER + s[N_CANDIDATES]] = block_id
-        s[place + block_id] = s[N_CANDIDATES]
-        s[N_CANDIDATES] += 1
+        join(s.candidates, block_id)
     elif event == EVENT_REMOVE:
-        s[N_CANDIDATES] -= 1
-        last_one = s[HEADER + s[N_CANDIDATES]]
-        s[HEADER + s[place + block_id]] = last_one
-        s[place + last_one] = s[place + block_id]
+        leave(s.candidates, block_id)
     elif event == EVENT_VICTIM:
-        # splitmix64 (Steele, Lea, Flood 2014)
-        z = np.uint64(s[GENERATOR]) + np.uint64(0x9E3779B97F4A7C15)
-        s[GENERATOR] = np.int64(z)
-        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        z = z ^ (z >> np.uint64(31))
-        return float(s[HEADER + np.int64(z % np.uint64(s[N_CANDIDATES]))])
+        return float(drawn(s.candidates, s.generator))
     return 0.0
 
 
@@ -59,7 +48,7 @@ class RandomLeaf(CompiledPolicy):
         return _event
 
     def new_state(self, setting: Setting, cache: int) -> NDArray[np.int64]:
-        state = np.zeros(HEADER + 2 * setting.n_items, np.int64)
-        state[GENERATOR] = np.random.SeedSequence([setting.seed, cache]).generate_state(1)[0]
-        state[N_ITEMS] = setting.n_items
-        return state
+        state = np.zeros(1, STATE)
+        state["candidates"] = make_candidates(setting)
+        state["generator"] = make_generator(setting, cache)
+        return state.view(np.int64)

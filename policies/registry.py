@@ -1,4 +1,4 @@
-"""Every policy by name, and how others are found: FILE.py:Class or package.module:Class."""
+"""Every policy by name, and how others are found: entry points, FILE.py:Class, pkg.module:Class."""
 
 from __future__ import annotations
 
@@ -12,16 +12,32 @@ from .. import ConfigError, PolicyError
 from .base import Policy
 
 POLICIES: dict[str, str] = {
+    "2q": "kvsim.policies.two_q:TwoQ",
+    "arc": "kvsim.policies.arc:Arc",
     "belady": "kvsim.policies.belady:Belady",
+    "clock": "kvsim.policies.clock:Clock",
     "fifo": "kvsim.policies.fifo:Fifo",
+    "filo": "kvsim.policies.filo:Filo",
     "gdsf": "kvsim.policies.gdsf:Gdsf",
+    "hyperbolic": "kvsim.policies.hyperbolic:Hyperbolic",
+    "lecar": "kvsim.policies.lecar:Lecar",
     "lfu": "kvsim.policies.lfu:Lfu",
+    "lfuda": "kvsim.policies.lfuda:Lfuda",
+    "lhd": "kvsim.policies.lhd:Lhd",
+    "lirs": "kvsim.policies.lirs:Lirs",
     "lru": "kvsim.policies.lru:Lru",
+    "mru": "kvsim.policies.mru:Mru",
     "random": "kvsim.policies.random_leaf:RandomLeaf",
     "s3-fifo": "kvsim.policies.s3_fifo:S3Fifo",
+    "sieve": "kvsim.policies.sieve:Sieve",
+    "slru": "kvsim.policies.slru:Slru",
+    "w-tinylfu": "kvsim.policies.w_tinylfu:WTinyLfu",
     "workload-aware": "kvsim.policies.workload_aware:WorkloadAware",
 }
 """One line a policy; the address is imported when the policy is asked for."""
+
+ENTRY_POINTS = "kvsim.policies"
+"""Group of entry points by which installed packages offer policies of their own."""
 
 
 def make_policy(text: str) -> Policy:
@@ -52,11 +68,7 @@ def find_policy(address: str) -> type[Policy]:
         PolicyError: the address cannot be loaded, or is no policy.
     """
     if ":" not in address:
-        if address not in POLICIES:
-            near = difflib.get_close_matches(address, POLICIES, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise ConfigError(f"unknown policy {address!r}{hint} (known: {', '.join(POLICIES)})")
-        address = POLICIES[address]
+        address = POLICIES.get(address) or _installed_address(address)
     place, _, name = address.rpartition(":")
     try:
         module = _module_from_file(Path(place)) if place.endswith(".py") else None
@@ -78,6 +90,25 @@ def find_policy(address: str) -> type[Policy]:
     if missing:
         raise PolicyError(f"policy {address}: {name} does not define {missing}")
     return policy
+
+
+def installed_policies() -> dict[str, str]:
+    """Return the policies of other installed packages: addresses by name; ours go first."""
+    from importlib.metadata import entry_points  # not needed for any of ours, and slow to start
+
+    points = entry_points(group=ENTRY_POINTS)
+    found = {point.name: f"{point.module}:{point.attr}" for point in points}
+    return {name: found[name] for name in sorted(found) if name not in POLICIES}
+
+
+def _installed_address(name: str) -> str:
+    installed = installed_policies()
+    if name not in installed:
+        known = [*POLICIES, *installed]
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ConfigError(f"unknown policy {name!r}{hint} (known: {', '.join(known)})")
+    return installed[name]
 
 
 def _module_from_file(path: Path) -> object:

@@ -312,8 +312,17 @@ def _touch(c: Cache, end: int, t: int, now_s: float, category: int) -> int:
                 segment.last_s = now_s
                 segment.clock = order.clock
                 segment.category = category
-            _describe(c, segment.top)
-            notify(order, _items(c), segment.top, EVENT_HIT)
+            x = segment.top
+            n_cached = segment.n_cached
+            while True:  # its pieces, from the deepest one up
+                _describe(c, x)
+                notify(order, _items(c), x, EVENT_HIT)
+                start = _pieces(c)[x].start
+                if start == 0:
+                    break
+                segment.n_cached = start
+                x = _pieces(c)[x].above
+            segment.n_cached = n_cached
             s = _segments(c)[s].parent
     return held
 
@@ -406,14 +415,14 @@ def _evict(c: Cache, at_most: int, held: int, now_s: float) -> int:
     s = piece.segment
     segment = _segments(c)[s]
     n = 1 if order.is_tied else min(at_most, segment.n_cached - piece.start)
-    if order.mode == HOOKED:
-        remove(order, _items(c), _heaps(c), x)
-        notify(order, _items(c), x, EVENT_EVICT)
     segment.n_cached -= n
     if segment.n_cached > piece.start:
         _items(c)[x].depth -= n
         _items(c)[x].key -= n
         return n
+    if order.mode == HOOKED:
+        remove(order, _items(c), _heaps(c), x)
+        notify(order, _items(c), x, EVENT_EVICT)
     segment.top = piece.above
     _free_pieces(c)[_free_pieces(c)[-2]] = x
     _free_pieces(c)[-2] += 1

@@ -539,6 +539,20 @@ def test_version_and_policies(kvsim: Kvsim) -> None:
     assert all(name in kvsim("policies").out for name in POLICIES)
 
 
+def test_policies_of_installed_packages_are_listed(
+    kvsim: Kvsim, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    about = tmp_path / "elsewhere-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: elsewhere\nVersion: 1.0\n")
+    points = "[kvsim.policies]\ntheirs = kvsim.policies.fifo:Fifo\ngone = nowhere:X\n"
+    (about / "entry_points.txt").write_text(points)
+    monkeypatch.syspath_prepend(tmp_path)
+    rows = {row["name"]: row for row in kvsim("policies", "--json").json()}
+    assert rows["theirs"] == rows["fifo"] | {"name": "theirs"}
+    assert rows["gone"]["kind"] == "broken"
+
+
 def test_convert_there_and_back(kvsim: Kvsim, trace: Path, tmp_path: Path) -> None:
     there, back = tmp_path / "t.parquet", tmp_path / "t.jsonl"
     size = ("--trace-block-size", 16)

@@ -110,55 +110,6 @@ class Queued(Rule):
 
 
 @dataclass
-class S3Fifo(Rule):
-    """Small and main queue and ghosts; what is no candidate is passed over."""
-
-    capacity: int
-    small: list[Cached] = field(default_factory=list)
-    main: list[Cached] = field(default_factory=list)
-    uses: dict[Path, int] = field(default_factory=dict)
-    ghosts: list[Path] = field(default_factory=list)
-
-    def inserted(self, block: Cached) -> None:
-        self.uses[block.name] = 0
-        if block.name in self.ghosts:
-            self.ghosts.remove(block.name)
-            self.main.append(block)
-        else:
-            self.small.append(block)
-
-    def hit(self, block: Cached) -> None:
-        self.uses[block.name] = min(3, self.uses[block.name] + 1)
-
-    def evicted(self, block: Cached) -> None:
-        if block in self.small:
-            self.small.remove(block)
-            n_ghosts = int(self.capacity * 0.9)
-            self.ghosts = [*self.ghosts, block.name][-n_ghosts:] if n_ghosts else []
-        else:
-            self.main.remove(block)
-
-    def choose(self, candidates: list[Cached], now_s: float) -> Cached:
-        while True:
-            small = [b for b in self.small if b in candidates]
-            main = [b for b in self.main if b in candidates]
-            is_small_short = len(self.small) < max(1, int(self.capacity * 0.1))
-            if small and not (is_small_short and main):
-                block = small[0]
-                if self.uses[block.name] < 2:
-                    return block
-                self.small.remove(block)
-                self.uses[block.name] = 0
-            else:
-                block = main[0]
-                if self.uses[block.name] == 0:
-                    return block
-                self.main.remove(block)
-                self.uses[block.name] -= 1
-            self.main.append(block)
-
-
-@dataclass
 class Profiler:
     """Reuse rate and probability of each category, block by block, over recent windows.
 

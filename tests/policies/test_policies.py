@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
+import sys
 from pathlib import Path as File
 from typing import ClassVar
 
 import numpy as np
+import policy_models
 import prefix_cache_model as model
 import pytest
 from hypothesis import given, settings
@@ -23,12 +26,22 @@ from kvsim.policies import (
     QueuePolicy,
     ScorePolicy,
     find_policy,
+    installed_policies,
     make_policy,
 )
+from kvsim.policies.arc import Arc
+from kvsim.policies.clock import Clock
 from kvsim.policies.gdsf import Gdsf
+from kvsim.policies.hyperbolic import Hyperbolic
+from kvsim.policies.lecar import Lecar
 from kvsim.policies.lfu import Lfu
+from kvsim.policies.lirs import Lirs
 from kvsim.policies.lru import Lru
 from kvsim.policies.reuse_fit import make_reuse_fit, observe
+from kvsim.policies.s3_fifo import S3Fifo
+from kvsim.policies.sieve import Sieve
+from kvsim.policies.slru import Slru
+from kvsim.policies.two_q import TwoQ
 from kvsim.policies.workload_aware import WorkloadAware
 from kvsim.sim.prefix_replay import replay
 from kvsim.traces.prefix_tree import PrefixTree, compile_tree
@@ -41,6 +54,8 @@ WORKLOAD_AWARE = (
     "workload-aware,refit_s=2,window_s=4,shifted=true,life_s=1,min_gap_s=1",
 )
 EVERY = (*POLICIES, *WORKLOAD_AWARE)
+MODELLED = [name for name in EVERY if name not in ("random", "hyperbolic", "lhd", "w-tinylfu")]
+"""What they draw, sketch and add up has tests of its own."""
 ONLINE = [name for name in EVERY if name != "belady"]
 
 
@@ -102,7 +117,16 @@ def rule_of(policy: Policy, capacity: int) -> model.Rule:
         return model.Queued(policy.value, params, None if policy.file else profiler)
     if isinstance(policy, QueuePolicy):
         return model.Queued(policy.value, [[0.0] * 3 for _ in NAMES])
-    return model.S3Fifo(capacity)
+    return {
+        Arc: policy_models.Arc,
+        Clock: lambda _: policy_models.Clock(),
+        Lecar: policy_models.Lecar,
+        Lirs: policy_models.Lirs,
+        S3Fifo: policy_models.S3Fifo,
+        Sieve: lambda _: policy_models.Sieve(),
+        Slru: policy_models.Slru,
+        TwoQ: policy_models.TwoQ,
+    }[type(policy)](capacity)
 
 
 def modelled(policy: Policy, accesses: list[model.Access], capacity: int) -> list[int]:
@@ -152,7 +176,7 @@ def cases(draw: st.DrawFn) -> tuple[list[model.Access], int]:
 # Against plain models
 
 
-@pytest.mark.parametrize("name", [name for name in EVERY if name != "random"])
+@pytest.mark.parametrize("name", MODELLED)
 def test_a_replay_by_runs_hits_what_a_plain_model_hits_block_by_block(name: str) -> None:
     rng = np.random.default_rng(7)
     policy = make_policy(name)
@@ -167,7 +191,7 @@ def test_a_replay_by_runs_hits_what_a_plain_model_hits_block_by_block(name: str)
 
 
 @settings(max_examples=100)
-@given(case=cases(), name=st.sampled_from([name for name in EVERY if name != "random"]))
+@given(case=cases(), name=st.sampled_from(MODELLED))
 def test_any_small_case_hits_what_a_plain_model_hits(
     case: tuple[list[model.Access], int], name: str
 ) -> None:
@@ -251,6 +275,19 @@ def test_compiled_and_plain_python_hit_the_same(twins: tuple[Policy, Policy]) ->
     for _ in range(60):
         case = random_accesses(rng)
         assert hits_of(twins[0], *case) == hits_of(twins[1], *case), case
+
+
+@pytest.mark.parametrize(
+    "policy", [Clock(n_bits=2), Sieve(), Hyperbolic(n_samples=3), Hyperbolic()], ids=repr
+)
+def test_run_by_run_hits_what_block_by_block_hits(policy: Policy) -> None:
+    rng = np.random.default_rng(17)
+    for _ in range(300):
+        accesses, capacity = random_accesses(rng)
+        by_runs = hits_of(policy, accesses, capacity)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(type(policy), "is_uniform", False)
+            assert hits_of(policy, accesses, capacity) == by_runs, (accesses, capacity)
 
 
 def test_a_single_block_of_a_run_counts_where_a_policy_looks_at_depth() -> None:
@@ -558,3 +595,42 @@ def test_a_policy_of_ones_own_is_loaded_from_a_file(tmp_path: File) -> None:
     for _ in range(20):
         case = random_accesses(rng)
         assert hits_of(f"{path}:Mine", *case) == hits_of("fifo", *case)
+
+
+@pytest.fixture
+def installed(tmp_path: File, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A package that offers two policies, one of them under a name of ours."""
+    (tmp_path / "elsewhere.py").write_text(
+        "from kvsim.policies import ScorePolicy\n"
+        "class Mine(ScorePolicy):\n"
+        "    'Keep the deep ones.'\n"
+        "    def score(self, block):\n"
+        "        return block.inserted\n"
+    )
+    about = tmp_path / "elsewhere-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: elsewhere\nVersion: 1.0\n")
+    points = "[kvsim.policies]\nmine = elsewhere:Mine\nlru = elsewhere:Mine\nbad = nowhere:X\n"
+    (about / "entry_points.txt").write_text(points)
+    monkeypatch.syspath_prepend(tmp_path)
+
+
+@pytest.mark.usefixtures("installed")
+def test_a_policy_of_an_installed_package_is_found_by_name() -> None:
+    assert installed_policies() == {"bad": "nowhere:X", "mine": "elsewhere:Mine"}
+    assert find_policy("mine").summary() == "Keep the deep ones."
+    assert find_policy("lru") is Lru
+    case = random_accesses(np.random.default_rng(18))
+    assert hits_of("mine", *case) == hits_of("fifo", *case)
+    with pytest.raises(ConfigError, match="did you mean 'mine'"):
+        find_policy("mime")
+    with pytest.raises(PolicyError, match="nowhere:X"):
+        find_policy("bad")
+
+
+def test_names_of_ours_do_not_look_for_installed_packages() -> None:
+    code = (
+        "import sys; from kvsim.policies import find_policy;"
+        " find_policy('lru'); assert 'importlib.metadata' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

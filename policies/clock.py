@@ -1,0 +1,103 @@
+"""Give each used block a second chance: first in, first out, with a bit for each (CLOCK)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import ConfigError
+from ..kernels import view
+from .base import CompiledPolicy, Setting
+from .order import (
+    EVENT_ADD,
+    EVENT_EVICT,
+    EVENT_HIT,
+    EVENT_INSERT,
+    EVENT_REMOVE,
+    EVENT_VICTIM,
+)
+from .queues import NOBODY, append, make_queues, move, nodes, oldest, unlink
+
+STATE = np.dtype([(n, "i8") for n in ("queues", "most_uses", "next_victim", "has_evicted")])
+RING = 0
+
+
+def _event(
+    event: int,
+    state: int,
+    block_id: int,
+    key: float,
+    depth: float,
+    category: float,
+    last: float,
+    last_s: float,
+    inserted: float,
+    inserted_s: float,
+    hits: float,
+    next_use: float,
+    clock: float,
+) -> float:
+    s = view(state, (1,), STATE)[0]
+    q = s.queues
+    if event == EVENT_VICTIM and s.next_victim != NOBODY:
+        return float(s.next_victim)
+    if event == EVENT_VICTIM:  # the hand is where the oldest block is
+        x = oldest(q, RING)
+        while nodes(q)[x].uses > 0 or not nodes(q)[x].is_candidate:
+            nodes(q)[x].uses = max(0, nodes(q)[x].uses - 1)
+            move(q, x, RING)
+            x = oldest(q, RING)
+        return float(x)
+    node = nodes(q)[block_id]
+    has_evicted = s.has_evicted
+    s.has_evicted = event == EVENT_EVICT
+    if event == EVENT_HIT:
+        node.uses = min(node.uses + 1, s.most_uses)
+    elif event == EVENT_INSERT:
+        node.uses = 0
+        append(q, block_id, RING)
+    elif event == EVENT_ADD:
+        node.is_candidate = 1
+        if has_evicted and node.uses == 0:
+            s.next_victim = block_id
+    elif event == EVENT_REMOVE:
+        node.is_candidate = 0
+        if block_id == s.next_victim:
+            s.next_victim = NOBODY
+    elif event == EVENT_EVICT:
+        unlink(q, block_id)
+    return 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clock(CompiledPolicy):
+    """Give each used block a second chance: first in, first out, with a bit for each (CLOCK).
+
+    Corbato, "A Paging Experiment with the Multics System" (1968): a hand goes round the blocks
+    in order of arrival, takes away one use of each that has any, and evicts the first that has
+    none; new blocks come in behind it. Deviations: the hand passes over a block that is in use or
+    has a cached child as over any other, and takes a use of it, but cannot evict it; once its last
+    child is evicted, such a block leaves next if it has no uses left by then.
+    """
+
+    is_uniform = True
+
+    n_bits: int = 1
+    """Bits that count a block's uses: it gets up to 2**n_bits - 1 more chances."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.n_bits <= 16:
+            raise ConfigError(f"clock: n_bits must be 1 to 16, got {self.n_bits}")
+
+    def event_function(self) -> Callable[..., float]:
+        return _event
+
+    def new_state(self, setting: Setting, cache: int) -> NDArray[np.int64]:
+        state = np.zeros(1, STATE)
+        state["queues"] = make_queues(setting, 1, has_first=False)
+        state["next_victim"] = NOBODY
+        state["most_uses"] = 2**self.n_bits - 1
+        return state.view(np.int64)

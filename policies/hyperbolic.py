@@ -1,0 +1,138 @@
+"""Evict, of a sample, the block with the fewest uses per second since it was cached."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import ConfigError
+from ..kernels import inner, view
+from .base import CompiledPolicy, Setting
+from .candidates import join, leave, make_candidates, n_sampled, replace, sampled
+from .draws import make_generator
+from .order import (
+    EVENT_ADD,
+    EVENT_EVICT,
+    EVENT_REMOVE,
+    EVENT_VICTIM,
+)
+
+BLOCK = np.dtype([("uses", "f8"), ("inserted_s", "f8"), ("last_s", "f8")])
+SIZES = ("n_items", "n_samples", "victim", "leaving", "next_victim")
+STATE = np.dtype(
+    [(name, "i8") for name in ("candidates", "generator", "blocks", *SIZES)] + [("now_s", "f8")]
+)
+"""`victim` was named, and is `leaving` once it is no candidate; `next_victim` has its history."""
+
+NOBODY = -1
+
+Record = Any  # of dtype BLOCK
+
+
+@inner
+def _uses_per_s(block: Record, now_s: float) -> float:
+    age_s = now_s - block.inserted_s
+    return float(block.uses / age_s) if age_s > 0 else np.inf
+
+
+@inner
+def _is_like(a: Record, b: Record) -> bool:
+    return bool(a.uses == b.uses and a.inserted_s == b.inserted_s and a.last_s == b.last_s)
+
+
+def _event(
+    event: int,
+    state: int,
+    block_id: int,
+    key: float,
+    depth: float,
+    category: float,
+    last: float,
+    last_s: float,
+    inserted: float,
+    inserted_s: float,
+    hits: float,
+    next_use: float,
+    clock: float,
+) -> float:
+    s = view(state, (1,), STATE)[0]
+    blocks = view(s.blocks, (s.n_items,), BLOCK)
+    if event == EVENT_EVICT:
+        return 0.0
+    if event == EVENT_REMOVE:
+        if block_id == s.victim:
+            s.leaving = block_id
+        else:
+            leave(s.candidates, block_id)
+        return 0.0
+    if event == EVENT_ADD and s.leaving != NOBODY:  # the victim's parent, which takes its place
+        replace(s.candidates, s.leaving, block_id)
+        s.next_victim = block_id if _is_like(blocks[s.leaving], blocks[block_id]) else NOBODY
+        s.leaving = NOBODY
+        return 0.0
+    if s.leaving != NOBODY:
+        leave(s.candidates, s.leaving)
+        s.leaving = NOBODY
+    if event == EVENT_VICTIM:
+        x = s.next_victim
+        if x == NOBODY:
+            least = np.inf
+            for i in range(n_sampled(s.candidates, s.n_samples)):
+                y = sampled(s.candidates, s.generator, i, s.n_samples)
+                value = _uses_per_s(blocks[y], s.now_s)
+                if x == NOBODY or value < least:
+                    x, least = np.int64(y), value
+        s.victim = x
+        s.next_victim = NOBODY
+        return float(x)
+    s.victim = s.next_victim = NOBODY
+    if event == EVENT_ADD:
+        join(s.candidates, block_id)
+    else:
+        block = blocks[block_id]
+        block.uses = hits + 1
+        block.inserted_s = inserted_s
+        block.last_s = last_s
+        s.now_s = last_s
+    return 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hyperbolic(CompiledPolicy):
+    """Evict, of a sample, the block with the fewest uses per second since it was cached.
+
+    Blankstein, Sen and Freedman, "Hyperbolic Caching: Flexible Caching for Web Applications"
+    (USENIX ATC 2017), at equal sizes and costs. What blocks are worth falls with time at different
+    rates, so no order can be kept: some candidates are drawn, and the worst one leaves. Deviation:
+    after it go the blocks above it that have the same history, one by one, as long as the request
+    needs room; only then is the next sample drawn. The time is that of the last use of any block.
+    """
+
+    is_uniform = True
+
+    n_samples: int = 64
+    """Candidates drawn, with replacement, at each choice; all of them if they are no more."""
+
+    def __post_init__(self) -> None:
+        if self.n_samples < 1:
+            raise ConfigError(f"hyperbolic: n_samples must be at least 1, got {self.n_samples}")
+
+    def event_function(self) -> Callable[..., float]:
+        return _event
+
+    def new_state(self, setting: Setting, cache: int) -> NDArray[np.int64]:
+        blocks = np.zeros(setting.n_items, BLOCK)
+        setting.keep(blocks)
+        state = np.zeros(1, STATE)
+        state["candidates"] = make_candidates(setting)
+        state["generator"] = make_generator(setting, cache)
+        state["blocks"] = blocks.ctypes.data
+        state["n_items"] = setting.n_items
+        state["n_samples"] = self.n_samples
+        for name in ("victim", "leaving", "next_victim"):
+            state[name] = NOBODY
+        return state.view(np.int64)

@@ -1,0 +1,184 @@
+"""Evict the block with the least expected hits per time it takes up, of a sample (LHD)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import ConfigError
+from ..kernels import inner, view
+from .base import CompiledPolicy, Setting
+from .candidates import join, leave, make_candidates, n_sampled, sampled
+from .draws import make_generator
+from .order import (
+    EVENT_ADD,
+    EVENT_EVICT,
+    EVENT_HIT,
+    EVENT_INSERT,
+    EVENT_REMOVE,
+    EVENT_VICTIM,
+)
+
+N_CLASSES = 16
+N_AGES = 2048
+AGES_PER_CACHE = 64
+"""Steps of age in which as many blocks are used as the cache has."""
+KEPT = 0.9
+"""What counts of hits and evictions are multiplied by at each refit."""
+LEAST_REFIT_USES = 4096
+
+BLOCK = np.dtype([("used", "i8"), ("last_age", "i4"), ("age_before", "i4")])
+ADDRESSES = ("candidates", "generator", "blocks", "hits", "evictions", "densities")
+SIZES = ("n_items", "n_samples", "uses_per_age", "refit_uses", "n_uses")
+STATE = np.dtype([(name, "i8") for name in (*ADDRESSES, *SIZES)])
+"""A block's last use, by number of uses of any block, and its age at its last two hits."""
+
+StateAddress = int  # of a record of STATE
+
+
+@inner
+def _sizes(state: StateAddress) -> Any:
+    return view(state, (1,), STATE)[0]
+
+
+@inner
+def _blocks(state: StateAddress) -> NDArray[Any]:
+    return view(_sizes(state).blocks, (_sizes(state).n_items,), BLOCK)
+
+
+@inner
+def _table(address: int) -> NDArray[np.float64]:
+    """Hits, evictions or hit densities by class and age."""
+    return view(address, (N_CLASSES, N_AGES), np.float64)
+
+
+@inner
+def _age(state: StateAddress, x: int) -> int:
+    s = _sizes(state)
+    return int(min((s.n_uses - _blocks(state)[x].used) // s.uses_per_age, N_AGES - 1))
+
+
+@inner
+def _class(state: StateAddress, x: int) -> int:
+    """Class of a block: the shorter its last two ages at a hit, the higher, by powers of two."""
+    found, age = 0, _blocks(state)[x].last_age + _blocks(state)[x].age_before
+    while age < N_AGES and found < N_CLASSES - 1:
+        age *= 2
+        found += 1
+    return found
+
+
+@inner
+def _refit(state: StateAddress) -> None:
+    """Turn what happened at each age into hits to expect per age to go, from the oldest down."""
+    s = _sizes(state)
+    hits, evictions, densities = _table(s.hits), _table(s.evictions), _table(s.densities)
+    for c in range(N_CLASSES):
+        n_hits = n_events = lifetime = 0.0
+        for age in range(N_AGES - 1, -1, -1):
+            hits[c, age] *= KEPT
+            evictions[c, age] *= KEPT
+            n_hits += hits[c, age]
+            n_events += hits[c, age] + evictions[c, age]
+            lifetime += n_events
+            densities[c, age] = n_hits / lifetime if lifetime > 1e-5 else 0.0
+
+
+@inner
+def _victim(state: StateAddress) -> int:
+    s = _sizes(state)
+    found, least = -1, np.inf
+    for i in range(n_sampled(s.candidates, s.n_samples)):
+        x = sampled(s.candidates, s.generator, i, s.n_samples)
+        density = _table(s.densities)[_class(state, x), _age(state, x)]
+        if found < 0 or density < least:
+            found, least = x, density
+    return found
+
+
+def _event(
+    event: int,
+    state: int,
+    block_id: int,
+    key: float,
+    depth: float,
+    category: float,
+    last: float,
+    last_s: float,
+    inserted: float,
+    inserted_s: float,
+    hits: float,
+    next_use: float,
+    clock: float,
+) -> float:
+    s = _sizes(state)
+    if event == EVENT_VICTIM:
+        return float(_victim(state))
+    if event == EVENT_ADD:
+        join(s.candidates, block_id)
+    elif event == EVENT_REMOVE:
+        leave(s.candidates, block_id)
+    elif event == EVENT_EVICT:
+        _table(s.evictions)[_class(state, block_id), _age(state, block_id)] += 1.0
+    elif event in (EVENT_HIT, EVENT_INSERT):
+        block = _blocks(state)[block_id]
+        if event == EVENT_HIT:
+            age = _age(state, block_id)
+            _table(s.hits)[_class(state, block_id), age] += 1.0
+            block.age_before = block.last_age
+            block.last_age = age
+        else:
+            block.age_before = N_AGES
+            block.last_age = 0
+        block.used = s.n_uses
+        s.n_uses += 1
+        if s.n_uses % s.refit_uses == 0:
+            _refit(state)
+    return 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lhd(CompiledPolicy):
+    """Evict the block with the least expected hits per time it takes up, of a sample (LHD).
+
+    Beckmann, Chen and Cidon, "LHD: Improving Cache Hit Rate by Maximizing Hit Density" (NSDI
+    2018), at equal sizes. Hits and evictions are counted by age, in uses of any block since the
+    last one, and by class, from the ages at the last two hits; from them follows, for a block of a
+    class and age, the chance of a hit over the time until it is hit or evicted. Deviations: the
+    step of age is fixed by the size of the cache; no blocks are kept on trial, and none are
+    considered besides the sample.
+    """
+
+    n_samples: int = 64
+    """Candidates drawn, with replacement, at each eviction; all of them if they are no more."""
+    refit_caches: float = 4.0
+    """Uses between two refits, as a multiple of the cache's blocks; 4,096 uses at least."""
+
+    def __post_init__(self) -> None:
+        if self.n_samples < 1:
+            raise ConfigError(f"lhd: n_samples must be at least 1, got {self.n_samples}")
+
+    def event_function(self) -> Callable[..., float]:
+        return _event
+
+    def new_state(self, setting: Setting, cache: int) -> NDArray[np.int64]:
+        capacity = setting.capacity_blocks
+        blocks = np.zeros(setting.n_items, BLOCK)
+        hits, evictions, densities = np.zeros((3, N_CLASSES, N_AGES))
+        # at first, as if a block had been used once more for each class up
+        densities[:] = np.arange(1, N_CLASSES + 1)[:, None] / np.arange(1, N_AGES + 1)
+        setting.keep(blocks, hits, evictions, densities)
+        state = np.zeros(1, STATE)
+        state["candidates"] = make_candidates(setting)
+        state["generator"] = make_generator(setting, cache)
+        state["blocks"], state["hits"] = blocks.ctypes.data, hits.ctypes.data
+        state["evictions"], state["densities"] = evictions.ctypes.data, densities.ctypes.data
+        state["n_items"] = setting.n_items
+        state["n_samples"] = self.n_samples
+        state["uses_per_age"] = max(1, capacity // AGES_PER_CACHE)
+        state["refit_uses"] = max(LEAST_REFIT_USES, int(self.refit_caches * capacity))
+        return state.view(np.int64)

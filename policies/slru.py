@@ -1,0 +1,122 @@
+"""Let blocks rise by a segment at each use and sink as others rise: segmented LRU (SLRU)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import ConfigError
+from ..kernels import inner, view
+from .base import CompiledPolicy, Setting
+from .order import (
+    EVENT_ADD,
+    EVENT_EVICT,
+    EVENT_HIT,
+    EVENT_INSERT,
+    EVENT_REMOVE,
+    EVENT_VICTIM,
+)
+from .queues import (
+    NOBODY,
+    Queues,
+    append,
+    first,
+    make_queues,
+    move,
+    n_blocks,
+    nodes,
+    offer,
+    oldest,
+    unlink,
+    withdraw,
+)
+
+STATE = np.dtype([(name, "i8") for name in ("queues", "n_segments", "capacity_blocks")])
+
+
+@inner
+def _length(capacity_blocks: int, n_segments: int, segment: int) -> int:
+    """Return how many blocks a segment holds: even shares, the lower ones take what is left."""
+    return int((capacity_blocks + n_segments - 1 - segment) // n_segments)
+
+
+@inner
+def _sink(q: Queues, capacity_blocks: int, n_segments: int, top: int) -> None:
+    """Move what a segment and those below it have too much to the next lower one."""
+    for segment in range(top, 0, -1):
+        while n_blocks(q, segment) > _length(capacity_blocks, n_segments, segment):
+            move(q, oldest(q, segment), segment - 1)
+
+
+def _event(
+    event: int,
+    state: int,
+    block_id: int,
+    key: float,
+    depth: float,
+    category: float,
+    last: float,
+    last_s: float,
+    inserted: float,
+    inserted_s: float,
+    hits: float,
+    next_use: float,
+    clock: float,
+) -> float:
+    s = view(state, (1,), STATE)[0]
+    q = s.queues
+    if event == EVENT_VICTIM:
+        segment = 0
+        while first(q, segment) == NOBODY:
+            segment += 1
+        return float(first(q, segment))
+    if event == EVENT_INSERT:
+        segment = 0
+        while segment < s.n_segments and n_blocks(q, segment) >= _length(
+            s.capacity_blocks, s.n_segments, segment
+        ):
+            segment += 1
+        append(q, block_id, segment if segment < s.n_segments else 0)
+    elif event == EVENT_HIT:
+        segment = min(nodes(q)[block_id].queue + 1, s.n_segments - 1)
+        move(q, block_id, segment)
+        _sink(q, s.capacity_blocks, s.n_segments, segment)
+    elif event == EVENT_ADD:
+        offer(q, block_id)
+    elif event == EVENT_REMOVE:
+        withdraw(q, block_id)
+    elif event == EVENT_EVICT:
+        unlink(q, block_id)
+    return 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slru(CompiledPolicy):
+    """Let blocks rise by a segment at each use and sink as others rise: segmented LRU (SLRU).
+
+    Karedla, Love and Wherry, "Caching Strategies to Improve Disk System Performance" (IEEE
+    Computer 1994), with any number of segments: a used block moves to the most recent end of the
+    next segment; a segment that is too long gives its least recent block to the one below. The
+    lowest segment that has a candidate gives up its least recent one. A new block enters the
+    lowest segment with room, so that the higher ones are not empty at first.
+    """
+
+    n_segments: int = 4
+    """Segments, of equal lengths."""
+
+    def __post_init__(self) -> None:
+        if self.n_segments < 1:
+            raise ConfigError(f"slru: n_segments must be at least 1, got {self.n_segments}")
+
+    def event_function(self) -> Callable[..., float]:
+        return _event
+
+    def new_state(self, setting: Setting, cache: int) -> NDArray[np.int64]:
+        state = np.zeros(1, STATE)
+        state["queues"] = make_queues(setting, self.n_segments)
+        state["n_segments"] = self.n_segments
+        state["capacity_blocks"] = setting.capacity_blocks
+        return state.view(np.int64)
