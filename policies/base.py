@@ -4,13 +4,15 @@ A policy orders the *candidates*: cached blocks that no request uses and that ha
 child, so that a prefix is always trimmed from its tail. It never sees the future (unless it
 says `needs_future`), and never touches residency, pins or statistics.
 
-Three ways to write one, from short to free:
+Four ways to write one, from short to free:
 
 - `ScorePolicy`: one number a block, the lowest leaves first;
 - `QueuePolicy`: one queue a category in order of last use, their heads' values compared;
+- `SampledPolicy` (in `kvsim.policies.sampled`): a value at the time of the eviction, compared
+  over a random sample of the candidates, which may look at the waiting queue;
 - `EvictionPolicy`: your own order, told of every event.
 
-The first two may say `compiled = True` if their function is plain arithmetic; the victims are
+The first three may say `compiled = True` if their function is plain arithmetic; the victims are
 the same either way.
 """
 
@@ -89,7 +91,20 @@ class Binding:
     states: list[int] = field(default_factory=list)
     n_queues: int = 1
     params: NDArray[np.float64] = field(default_factory=lambda: np.zeros((1, 3)))
+    """(n_queues, at least 3): numbers of each category."""
     is_retagged: bool = False
+    is_stamped_on_release: bool = False
+    """Whether the last use of a block ends when its last user gives it up, in a timed run."""
+    n_samples: int = 0
+    """Candidates whose values are compared at an eviction; 0 for all. Of a sampled policy only,
+    like what follows up to `demands`."""
+    generators: list[int] = field(default_factory=list)
+    window: int = 0
+    """Waiting requests that are looked at; 0: the policy does not ask for the queue."""
+    refresh_steps: int = 1
+    """Scheduler steps from one look at the queue to the next."""
+    demands: NDArray[Any] | None = None
+    """(n_items,) of `records.DEMAND`, if there is a window."""
     fit_arguments: dict[str, Any] | None = None
     """How a `kvsim.policies.reuse_fit.ReuseFit` follows the arrivals and rewrites `params`."""
     errors: list[BaseException] = field(default_factory=list)
@@ -101,8 +116,18 @@ class Binding:
         orders["value"] = self.value
         orders["event"] = self.event
         orders["is_retagged"] = self.is_retagged
+        orders["is_stamped_on_release"] = self.is_stamped_on_release
         if self.states:
             orders["state"] = self.states
+        orders["params"] = self.params.ctypes.data
+        orders["n_params"] = self.params.shape[1]
+        orders["n_samples"] = self.n_samples
+        if self.generators:
+            orders["generator"] = self.generators
+        orders["window"] = self.window
+        orders["refresh_steps"] = self.refresh_steps
+        if self.demands is not None:
+            orders["demands"] = self.demands.ctypes.data
 
     def failure(self, name: str, orders: NDArray[Any]) -> PolicyError:
         """Explain what went wrong, after a run stopped on a policy error.
@@ -192,7 +217,7 @@ class ScorePolicy(Policy):
         if self.compiled:
             binding.score = _compiled_score(type(self))
         else:
-            binding.score = _callback(self._score_of, 1, N_FEATURES - 1, binding)
+            binding.score = python_function(self._score_of, 1, N_FEATURES - 1, binding)
         return binding
 
     def _score_of(self, *features: Any) -> float:
@@ -223,7 +248,7 @@ class QueuePolicy(Policy):
         if self.compiled:
             binding.value = _compiled_value(type(self))
         else:
-            binding.value = _callback(self.value, 1, 4, binding)
+            binding.value = python_function(self.value, 1, 4, binding)
         return binding
 
 
@@ -280,7 +305,7 @@ class EvictionPolicy(Policy):
             return 0.0
 
         binding.states = list(range(setting.n_caches))
-        binding.event = _callback(on_event, 3, N_FEATURES - 1, binding)
+        binding.event = python_function(on_event, 3, N_FEATURES - 1, binding)
         return binding
 
 
@@ -300,7 +325,7 @@ class CompiledPolicy(Policy):
     def bind(self, setting: Setting) -> Binding:
         from .order import HOOKED, N_FEATURES
 
-        event = _compiled(type(self), self.event_function(), 3, N_FEATURES - 1)
+        event = c_function_of(type(self), self.event_function(), 3, N_FEATURES - 1)
         binding = Binding(mode=HOOKED, event=event)
         states = [self.new_state(setting, cache) for cache in range(setting.n_caches)]
         binding.states = [state.ctypes.data for state in states]
@@ -308,7 +333,9 @@ class CompiledPolicy(Policy):
         return binding
 
 
-def _callback(function: Callable[..., float], n_ints: int, n_floats: int, binding: Binding) -> int:
+def python_function(
+    function: Callable[..., float], n_ints: int, n_floats: int, binding: Binding
+) -> int:
     """Make a Python function callable from compiled code; an exception becomes NaN, and is kept."""
 
     def guarded(*args: Any) -> float:
@@ -360,7 +387,7 @@ def _compiled_score(policy: type[ScorePolicy]) -> int:
         )
         return float(score(block))
 
-    return _compiled(policy, call, 1, N_FEATURES - 1)
+    return c_function_of(policy, call, 1, N_FEATURES - 1)
 
 
 def _compiled_value(policy: type[QueuePolicy]) -> int:
@@ -369,14 +396,14 @@ def _compiled_value(policy: type[QueuePolicy]) -> int:
     def call(category: int, age_s: float, a: float, b: float, c: float) -> float:
         return float(value(category, age_s, a, b, c))
 
-    return _compiled(policy, call, 1, 4)
+    return c_function_of(policy, call, 1, 4)
 
 
 _COMPILED: dict[type, int] = {}
 """Addresses of compiled functions by policy class: compiling twice gives the same function."""
 
 
-def _compiled(policy: type, call: Callable[..., float], n_ints: int, n_floats: int) -> int:
+def c_function_of(policy: type, call: Callable[..., float], n_ints: int, n_floats: int) -> int:
     """Compile a policy's function; it is kept for later runs if it is one of kvsim's own."""
     if policy not in _COMPILED:
         is_own = policy.__module__.startswith(f"{__package__}.")

@@ -63,7 +63,7 @@ PIECE = np.dtype([("segment", "i4"), ("start", "i4"), ("above", "i4"), ("uses", 
 """A piece: where in its segment it starts, the next shallower one, uses before it was cached."""
 
 
-SIZES = ("capacity", "n_segments", "n_pieces", "n_heap_entries", "n_queues", "n_uses")
+SIZES = ("capacity", "n_segments", "n_pieces", "n_heap_entries", "n_queues", "n_params", "n_uses")
 ARRAYS = (
     "segments",
     "pieces",
@@ -123,8 +123,8 @@ def _heaps(c: Cache) -> NDArray[Any]:
 
 @inner
 def _params(c: Cache) -> NDArray[np.float64]:
-    """(n_queues, 3): parameters of category queues."""
-    return view(_sizes(c).params, (_sizes(c).n_queues, 3), np.float64)
+    """(n_queues, n_params): a policy's numbers of each category."""
+    return view(_sizes(c).params, (_sizes(c).n_queues, _sizes(c).n_params), np.float64)
 
 
 @inner
@@ -196,6 +196,7 @@ def replay(
         "n_pieces": n_pieces,
         "n_heap_entries": len(heaps),
         "n_queues": binding.n_queues,
+        "n_params": binding.params.shape[1],
         "n_uses": len(uses),
     }
     arrays = {

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from ..calibration.latency import step_seconds
 from ..kernels import inner
 from .kvcache import index_private, lookup, publish, release, take, touch
+from .look_ahead import look_ahead
 from .recording import log_step, sample
 from .state import (
     FINISHED,
@@ -214,7 +215,10 @@ def grow(c: State, i: int, r: int, upto: int, now_s: float) -> None:
     request = requests(c)[r]
     block_size = sizes(c).block_size
     table = tables(c)[i, request.table]
-    for k in range(request.n_held, block_count(upto, block_size)):
+    n_blocks = block_count(upto, block_size)
+    if sizes(c).looks_ahead and n_blocks - request.n_held > pools(c)[i].n_unkeyed:
+        look_ahead(c, i)  # some cached block is about to be evicted
+    for k in range(request.n_held, n_blocks):
         table[k] = take(c, i, now_s)
         request.n_held = k + 1
     if sizes(c).prefix_caching:

@@ -201,6 +201,7 @@ def prepare(
     sizes = {
         "n_instances": n_instances,
         "n_queues": binding.n_queues,
+        "n_params": binding.params.shape[1],
         "n_heap_entries": len(heaps),
         "n_keys": n_keys,
         "n_shared_keys": tree.n_keys,
@@ -224,6 +225,7 @@ def prepare(
         "reserve_full_isl": int(engine.reserve_full_isl),
         "prefix_caching": int(engine.prefix_caching),
         "latency_kind": latency.kind_code,
+        "looks_ahead": int(binding.window > 0),
     }
     cluster = Cluster(sizes, arrays)
     return Prepared(

@@ -141,6 +141,7 @@ requests that finished in it, requests routed in turn."""
 SIZES = (
     "n_instances",
     "n_queues",
+    "n_params",
     "n_heap_entries",
     "n_keys",
     "n_shared_keys",
@@ -164,6 +165,7 @@ SIZES = (
     "reserve_full_isl",
     "prefix_caching",
     "latency_kind",
+    "looks_ahead",
 )
 """Whole numbers of the state record: array sizes and engine settings."""
 
@@ -271,9 +273,9 @@ def heaps(c: State) -> NDArray[Any]:
 
 @inner
 def params(c: State) -> NDArray[np.float64]:
-    """(n_queues, 3): parameters of category queues."""
+    """(n_queues, n_params): a policy's numbers of each category."""
     s = sizes(c)
-    return view(s.params, (s.n_queues, 3), np.float64)
+    return view(s.params, (s.n_queues, s.n_params), np.float64)
 
 
 @inner

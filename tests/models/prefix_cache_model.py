@@ -1,4 +1,4 @@
-"""A plain cache-only replay, block by block, under any policy; nothing of kvsim but `Block`.
+"""A plain cache-only replay, block by block, under any policy; of kvsim what a policy sees.
 
 A path is a tuple of branches; a block is a path's leading part. Each request is looked up,
 placed and released at once; its whole path is in use while it is placed.
@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from kvsim.policies.base import Block
+from kvsim.policies.sampled import Moment
 
 Path = tuple[int, ...]
 
@@ -110,6 +111,28 @@ class Queued(Rule):
 
 
 @dataclass
+class Valued(Rule):
+    """The lowest value now leaves; equal: longer unused, then deeper. Nobody waits."""
+
+    value: Callable[[Block, Moment, list[float]], float]
+    params: list[list[float]]
+    profiler: Profiler | None = None
+
+    def arrive(self, access: Access) -> None:
+        if self.profiler is not None:
+            self.profiler.arrive(access, self.params)
+
+    def choose(self, candidates: list[Cached], now_s: float) -> Cached:
+        now = Moment(now_s, math.inf, 0.0, 0.0, 0.0)
+
+        def rank(block: Cached) -> tuple[float, int, int]:
+            value = self.value(block.seen(), now, self.params[block.category])
+            return value, block.last, -len(block.name)
+
+        return min(candidates, key=rank)
+
+
+@dataclass
 class S3Fifo(Rule):
     """Small and main queue and ghosts; what is no candidate is passed over."""
 
@@ -172,6 +195,7 @@ class Profiler:
     min_gap_s: float
     is_shifted: bool
     life_s: float = 5.0
+    is_censored: bool = False
     next_refit_s: float = math.nan
     previous: dict[Path, tuple[float, int]] = field(default_factory=dict)
     windows: list[list[tuple[str, int, float]]] = field(default_factory=lambda: [[]])
@@ -182,7 +206,7 @@ class Profiler:
         if math.isnan(self.next_refit_s):
             self.next_refit_s = now_s + self.refit_s
         if now_s >= self.next_refit_s:
-            self.refit(params)
+            self.refit(params, now_s)
             while self.next_refit_s <= now_s:
                 self.next_refit_s += self.refit_s
         for depth in range(len(access.path), 0, -1):
@@ -194,7 +218,7 @@ class Profiler:
             self.windows[-1].append(("use", access.category, 0.0))
             self.previous[name] = now_s, access.category
 
-    def refit(self, params: list[list[float]]) -> None:
+    def refit(self, params: list[list[float]], now_s: float) -> None:
         events = [event for window in self.windows for event in window]
         for category in range(self.n_categories):
             n_uses = sum(kind == "use" and c == category for kind, c, _ in events)
@@ -205,10 +229,30 @@ class Profiler:
                 params[category][1] = len(gaps) / n_uses if n_uses > len(gaps) else 1.0
             else:
                 params[category][0], params[category][1] = 0.0, 1.0
+            if gaps and self.is_censored:
+                ages = self.ages_of_unused(category, now_s)
+                params[category][:2] = fit_with_unused(gaps, ages, params[category][0])
             params[category][2] = 1.0 - math.exp(-params[category][0] * self.life_s)
         if not math.isinf(self.window_s):
             self.windows.append([])
             self.windows = self.windows[-max(1, round(self.window_s / self.refit_s)) :]
+
+    def ages_of_unused(self, category: int, now_s: float) -> list[float]:
+        """How long blocks of the category, last used within the window, were not reused."""
+        ages = [now_s - last_s for last_s, c in self.previous.values() if c == category]
+        return [age for age in ages if self.min_gap_s < age <= self.window_s]
+
+
+def fit_with_unused(gaps: list[float], ages: list[float], rate: float) -> tuple[float, float]:
+    """Rate and probability of reuse by expectation and maximisation, ten rounds."""
+    n = len(gaps) + len(ages)
+    p = len(gaps) / n
+    for _ in range(10):
+        alive = [p * math.exp(-rate * age) for age in ages]
+        to_come = [1.0 if p == 1 else x / (1 - p + x) for x in alive]
+        exposure = sum(w * age for w, age in zip(to_come, ages, strict=True))
+        rate, p = len(gaps) / (sum(gaps) + exposure), (len(gaps) + sum(to_come)) / n
+    return rate, p
 
 
 def next_uses(accesses: Sequence[Access], capacity: int) -> dict[tuple[int, Path], float]:

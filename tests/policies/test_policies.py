@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path as File
 from typing import ClassVar
 
@@ -21,10 +22,12 @@ from kvsim.policies import (
     EvictionPolicy,
     Policy,
     QueuePolicy,
+    SampledPolicy,
     ScorePolicy,
     find_policy,
     make_policy,
 )
+from kvsim.policies.base import Setting
 from kvsim.policies.gdsf import Gdsf
 from kvsim.policies.lfu import Lfu
 from kvsim.policies.lru import Lru
@@ -39,6 +42,18 @@ WORKLOAD_AWARE = (
     "workload-aware,refit_s=4,window_s=12",
     "workload-aware,refit_s=4,window_s=inf,retag=true",
     "workload-aware,refit_s=2,window_s=4,shifted=true,life_s=1,min_gap_s=1",
+    "workload-aware,refit_s=4,censored=true",
+    "posterior-hazard,refit_s=4,window_s=12,retag=true",
+    "posterior-hazard,refit_s=2,censored=true",
+    "lpc,refit_s=2",
+)
+SETTING = Setting(
+    n_items=30,
+    n_caches=1,
+    n_keys=300,
+    capacity_blocks=30,
+    category_names=NAMES,
+    seed=1,
 )
 EVERY = (*POLICIES, *WORKLOAD_AWARE)
 ONLINE = [name for name in EVERY if name != "belady"]
@@ -85,6 +100,11 @@ def hits_of(policy: Policy | str, accesses: list[model.Access], capacity: int) -
     ).tolist()
 
 
+def without_chance(policy: Policy) -> Policy:
+    """The same policy; a sampled one looks at all candidates."""
+    return replace(policy, n_samples=0) if isinstance(policy, SampledPolicy) else policy
+
+
 def rule_of(policy: Policy, capacity: int) -> model.Rule:
     """The plain model of a policy, from its Python face."""
     if isinstance(policy, ScorePolicy):
@@ -97,9 +117,12 @@ def rule_of(policy: Policy, capacity: int) -> model.Rule:
             min_gap_s=policy.min_gap_s,
             is_shifted=policy.shifted,
             life_s=policy.life_s,
+            is_censored=policy.censored,
         )
-        params = [[1e-3, 1.0, 1.0 - math.exp(-1e-3 * policy.life_s)] for _ in NAMES]
+        params = policy.params(SETTING).tolist()
         return model.Queued(policy.value, params, None if policy.file else profiler)
+    if isinstance(policy, SampledPolicy):
+        return model.Valued(policy.value, policy.params(SETTING).tolist())
     if isinstance(policy, QueuePolicy):
         return model.Queued(policy.value, [[0.0] * 3 for _ in NAMES])
     return model.S3Fifo(capacity)
@@ -155,7 +178,7 @@ def cases(draw: st.DrawFn) -> tuple[list[model.Access], int]:
 @pytest.mark.parametrize("name", [name for name in EVERY if name != "random"])
 def test_a_replay_by_runs_hits_what_a_plain_model_hits_block_by_block(name: str) -> None:
     rng = np.random.default_rng(7)
-    policy = make_policy(name)
+    policy = without_chance(make_policy(name))
     n_hits = n_missed = 0
     for _ in range(300):
         accesses, capacity = random_accesses(rng)
@@ -171,7 +194,7 @@ def test_a_replay_by_runs_hits_what_a_plain_model_hits_block_by_block(name: str)
 def test_any_small_case_hits_what_a_plain_model_hits(
     case: tuple[list[model.Access], int], name: str
 ) -> None:
-    policy = make_policy(name)
+    policy = without_chance(make_policy(name))
     assert hits_of(policy, *case) == modelled(policy, *case)
 
 
@@ -383,11 +406,9 @@ def see(fit, end, category, now_s, params):
     observe(fit, end, category, now_s, params)
 
 
-@pytest.mark.parametrize("is_shifted", [False, True])
+@pytest.mark.parametrize("fit_kind", ["mle", "shifted", "censored"])
 @pytest.mark.parametrize("window_s", [2.0, 6.0, math.inf])
-def test_the_fit_by_segments_is_the_fit_block_by_block(
-    window_s: float, *, is_shifted: bool
-) -> None:
+def test_the_fit_by_segments_is_the_fit_block_by_block(window_s: float, fit_kind: str) -> None:
     rng = np.random.default_rng(15)
     n_refits = 0
     for _ in range(100):
@@ -401,10 +422,18 @@ def test_the_fit_by_segments_is_the_fit_block_by_block(
             window_s=window_s,
             min_gap_s=0.25,
             life_s=5.0,
-            is_shifted=is_shifted,
+            is_shifted=fit_kind == "shifted",
+            is_censored=fit_kind == "censored",
         )
         params = np.full((len(NAMES), 3), 7.0)
-        profiler = model.Profiler(len(NAMES), 2.0, window_s, 0.25, is_shifted)
+        profiler = model.Profiler(
+            n_categories=len(NAMES),
+            refit_s=2.0,
+            window_s=window_s,
+            min_gap_s=0.25,
+            is_shifted=fit_kind == "shifted",
+            is_censored=fit_kind == "censored",
+        )
         expected = params.tolist()
         for t, access in enumerate(accesses):
             see(fit, int(tree.end[t]), access.category, access.now_s, params)
