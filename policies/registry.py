@@ -13,15 +13,25 @@ from .base import Policy
 
 POLICIES: dict[str, str] = {
     "belady": "kvsim.policies.belady:Belady",
+    "dynamo-multi-lru": "kvsim.policies.dynamo_multi_lru:DynamoMultiLru",
     "fifo": "kvsim.policies.fifo:Fifo",
     "gdsf": "kvsim.policies.gdsf:Gdsf",
+    "kvflow": "kvsim.policies.kvflow:KvFlow",
+    "learned-reuse": "kvsim.policies.learned_reuse:LearnedReuse",
     "lfu": "kvsim.policies.lfu:Lfu",
     "lpc": "kvsim.policies.lpc:Lpc",
     "lru": "kvsim.policies.lru:Lru",
     "lsm-gnn": "kvsim.policies.lsm_gnn:LsmGnn",
+    "peek": "kvsim.policies.peek:Peek",
+    "pensieve": "kvsim.policies.pensieve:Pensieve",
     "posterior-hazard": "kvsim.policies.posterior_hazard:PosteriorHazard",
+    "queue-informed-lru": "kvsim.policies.queue_informed_lru:QueueInformedLru",
+    "ragcache": "kvsim.policies.ragcache:RagCache",
     "random": "kvsim.policies.random_leaf:RandomLeaf",
+    "rlt": "kvsim.policies.rlt:Rlt",
     "s3-fifo": "kvsim.policies.s3_fifo:S3Fifo",
+    "sglang-slru": "kvsim.policies.sglang_slru:SglangSlru",
+    "trt-llm": "kvsim.policies.trt_llm:TrtLlm",
     "workload-aware": "kvsim.policies.workload_aware:WorkloadAware",
 }
 """One line a policy; the address is imported when the policy is asked for."""

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from .. import ConfigError
 from ..kernels import inner, view
-from .base import Binding, Block, Policy, Setting, c_function_of, python_function
+from .base import Binding, Policy, Setting
+from .block import Block
+from .calls import c_function_of, python_function
 
 
 class Moment(NamedTuple):

@@ -40,12 +40,14 @@ def leave(order: Order, items: Items, heaps: Heaps, x: int) -> None:
     items[last].place = items[x].place
 
 
+GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+"""What a generator moves on by at each draw (splitmix64; Steele, Lea, Flood 2014)."""
+
+
 @inner
-def draw(order: Order, n: int) -> int:
-    """Return one of 0 ... n - 1 (splitmix64; Steele, Lea, Flood 2014)."""
-    z = np.uint64(order.generator) + np.uint64(0x9E3779B97F4A7C15)
-    order.generator = np.int64(z)
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+def drawn(generator: np.uint64, n: int) -> int:
+    """Return the one of 0 ... n - 1 that a generator, already moved on, stands for."""
+    z = (generator ^ (generator >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     z = z ^ (z >> np.uint64(31))
     return int(z % np.uint64(n))
@@ -99,12 +101,18 @@ def lowest(order: Order, items: Items, heaps: Heaps, now_s: float) -> int:
     best_value = 0.0
     for k in range(n_drawn if n_drawn else n):
         if n_drawn:
-            other = k + draw(order, n - k)
-            drawn, moved = heaps[base + other].x, heaps[base + k].x
-            heaps[base + k].x, heaps[base + other].x = drawn, moved
-            items[drawn].place, items[moved].place = k + 1, other + 1
-        x = int(heaps[base + k].x)
-        value = _value(order, items, x, now_s)
-        if best < 0 or value < best_value or (value == best_value and _goes_first(items, x, best)):
-            best, best_value = x, value
+            generator = np.uint64(order.generator) + GOLDEN
+            order.generator = np.int64(generator)
+            other = k + drawn(generator, n - k)
+            x, y = heaps[base + other].x, heaps[base + k].x
+            heaps[base + k].x, heaps[base + other].x = x, y
+            items[x].place, items[y].place = k + 1, other + 1
+        item = int(heaps[base + k].x)
+        value = _value(order, items, item, now_s)
+        if (
+            best < 0
+            or value < best_value
+            or (value == best_value and _goes_first(items, item, best))
+        ):
+            best, best_value = item, value
     return best

@@ -33,6 +33,7 @@ from ..policies.order import (
 )
 from ..policies.reuse_fit import ReuseFit, make_reuse_fit, no_reuse_fit, observe
 from ..traces.prefix_tree import PrefixTree
+from .history import first_part_of
 from .pointers import Pointers
 
 SEGMENT = np.dtype(
@@ -158,6 +159,7 @@ def replay(
         PolicyError: the policy raised, named a bad victim, or gave NaN.
     """
     path_blocks = tree.path_blocks
+    first_part = first_part_of(tree, arrival_s, category.astype(np.int32))
     if not policy.is_uniform:
         tree = tree.per_block()
     n_segments = len(tree.parent)
@@ -173,6 +175,7 @@ def replay(
         capacity_blocks=capacity_blocks,
         category_names=category_names,
         seed=seed,
+        first_part=first_part,
     )
     binding = policy.bind(setting)
     orders, heaps = make_orders(binding, n_caches=1, n_items=n_pieces)

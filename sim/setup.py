@@ -17,6 +17,7 @@ from ..policies.reuse_fit import ReuseFit, make_reuse_fit, no_reuse_fit
 from ..traces.prefix_tree import PrefixTree
 from ..traces.schema import Trace
 from .config import EngineConfig
+from .history import first_part_of
 from .pointers import lines_of_zeros
 from .state import (
     BLOCK,
@@ -119,6 +120,7 @@ def prepare(
         capacity_blocks=n_blocks - 1,
         category_names=names,
         seed=seed,
+        first_part=first_part_of(tree, trace.arrival_s, category),
     )
     binding = Binding(mode=LRU_LIST) if type(policy) is Lru else policy.bind(setting)
     fit = no_reuse_fit()

@@ -68,6 +68,8 @@ class Rule(ABC):
 
     def evicted(self, block: Cached) -> None: ...  # noqa: B027  (optional)
 
+    def idle(self, block: Cached) -> None: ...  # noqa: B027  (optional)
+
     @abstractmethod
     def choose(self, candidates: list[Cached], now_s: float) -> Cached:
         """Name the candidate that leaves."""
@@ -182,6 +184,31 @@ class S3Fifo(Rule):
 
 
 @dataclass
+class MultiLru(Rule):
+    """Four lru queues by uses of late, counted beyond a block's time in the cache."""
+
+    capacity: int
+    uses: dict[Path, int] = field(default_factory=dict)
+    n_uses: int = 0
+    level: dict[Path, int] = field(default_factory=dict)
+
+    def inserted(self, block: Cached) -> None:
+        self.uses[block.name] = min(15, self.uses.get(block.name, 0) + 1)
+        self.n_uses += 1
+        if self.n_uses >= 10 * self.capacity:
+            self.n_uses //= 2
+            self.uses = {name: n // 2 for name, n in self.uses.items()}
+
+    hit = inserted
+
+    def idle(self, block: Cached) -> None:
+        self.level[block.name] = sum(self.uses[block.name] >= n for n in (3, 8, 15))
+
+    def choose(self, candidates: list[Cached], now_s: float) -> Cached:
+        return min(candidates, key=lambda b: (self.level[b.name], b.last, -len(b.name)))
+
+
+@dataclass
 class Profiler:
     """Reuse rate and probability of each category, block by block, over recent windows.
 
@@ -269,6 +296,10 @@ def next_uses(accesses: Sequence[Access], capacity: int) -> dict[tuple[int, Path
     return found
 
 
+def has_child(cached: dict[Path, Cached], name: Path) -> bool:
+    return any(other[:-1] == name for other in cached if other)
+
+
 def replay(
     accesses: Sequence[Access],
     rule: Rule,
@@ -307,10 +338,15 @@ def replay(
             victim = rule.choose(free, access.now_s)
             del cached[victim.name]
             rule.evicted(victim)
+            above = victim.name[:-1]
+            if above in cached and above not in names and not has_child(cached, above):
+                rule.idle(cached[above])
         for name in reversed(names[n_hits:]):
             block = Cached(name, inserted=t, inserted_s=access.now_s, category=access.category)
             use(block)
             cached[name] = block
             rule.inserted(block)
+        if names and not has_child(cached, names[-1]):
+            rule.idle(cached[names[-1]])
         hits.append(n_hits)
     return hits

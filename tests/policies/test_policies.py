@@ -13,6 +13,7 @@ import prefix_cache_model as model
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from marking_model import RltByEvents
 
 from kvsim import ConfigError, PolicyError
 from kvsim.kernels import jitted
@@ -28,17 +29,20 @@ from kvsim.policies import (
     make_policy,
 )
 from kvsim.policies.base import Setting
+from kvsim.policies.dynamo_multi_lru import DynamoMultiLru
 from kvsim.policies.gdsf import Gdsf
 from kvsim.policies.lfu import Lfu
 from kvsim.policies.lru import Lru
 from kvsim.policies.reuse_fit import make_reuse_fit, observe
+from kvsim.policies.rlt import Rlt
 from kvsim.policies.workload_aware import WorkloadAware
+from kvsim.sim.history import first_part_of
 from kvsim.sim.prefix_replay import replay
 from kvsim.traces.prefix_tree import PrefixTree, compile_tree
 from kvsim.traces.schema import Sessions, Trace
 
 NAMES = ("a-1", "b-1", "c-1")
-WORKLOAD_AWARE = (
+VARIANTS = (
     "workload-aware,refit_s=4,window_s=12",
     "workload-aware,refit_s=4,window_s=inf,retag=true",
     "workload-aware,refit_s=2,window_s=4,shifted=true,life_s=1,min_gap_s=1",
@@ -46,6 +50,9 @@ WORKLOAD_AWARE = (
     "posterior-hazard,refit_s=4,window_s=12,retag=true",
     "posterior-hazard,refit_s=2,censored=true",
     "lpc,refit_s=2",
+    "trt-llm,priorities=a-1:80:3+c-1:10",
+    "pensieve,break_even_blocks=2",
+    "learned-reuse,train_share=0.5,life_s=2",
 )
 SETTING = Setting(
     n_items=30,
@@ -55,7 +62,8 @@ SETTING = Setting(
     category_names=NAMES,
     seed=1,
 )
-EVERY = (*POLICIES, *WORKLOAD_AWARE)
+EVERY = (*POLICIES, *VARIANTS)
+BY_CHANCE = ("random", "rlt")
 ONLINE = [name for name in EVERY if name != "belady"]
 
 
@@ -105,7 +113,14 @@ def without_chance(policy: Policy) -> Policy:
     return replace(policy, n_samples=0) if isinstance(policy, SampledPolicy) else policy
 
 
-def rule_of(policy: Policy, capacity: int) -> model.Rule:
+def setting_of(accesses: list[model.Access]) -> Setting:
+    """What a policy may know before a replay of the accesses."""
+    arrival_s = np.array([a.now_s for a in accesses])
+    category = np.array([a.category for a in accesses], np.int32)
+    return replace(SETTING, first_part=first_part_of(tree_of(accesses), arrival_s, category))
+
+
+def rule_of(policy: Policy, capacity: int, setting: Setting) -> model.Rule:
     """The plain model of a policy, from its Python face."""
     if isinstance(policy, ScorePolicy):
         return model.Scored(policy.score)
@@ -119,21 +134,24 @@ def rule_of(policy: Policy, capacity: int) -> model.Rule:
             life_s=policy.life_s,
             is_censored=policy.censored,
         )
-        params = policy.params(SETTING).tolist()
+        params = policy.params(setting).tolist()
         return model.Queued(policy.value, params, None if policy.file else profiler)
     if isinstance(policy, SampledPolicy):
-        return model.Valued(policy.value, policy.params(SETTING).tolist())
+        return model.Valued(policy.value, policy.params(setting).tolist())
     if isinstance(policy, QueuePolicy):
         return model.Queued(policy.value, [[0.0] * 3 for _ in NAMES])
+    if isinstance(policy, DynamoMultiLru):
+        return model.MultiLru(capacity)
     return model.S3Fifo(capacity)
 
 
 def modelled(policy: Policy, accesses: list[model.Access], capacity: int) -> list[int]:
+    setting = setting_of(accesses)
     return model.replay(
         accesses,
-        rule_of(policy, capacity),
+        rule_of(policy, capacity, setting),
         capacity,
-        is_retagged=getattr(policy, "retag", False),
+        is_retagged=policy.bind(setting).is_retagged,
         needs_future=policy.needs_future,
     )
 
@@ -175,7 +193,7 @@ def cases(draw: st.DrawFn) -> tuple[list[model.Access], int]:
 # Against plain models
 
 
-@pytest.mark.parametrize("name", [name for name in EVERY if name != "random"])
+@pytest.mark.parametrize("name", [name for name in EVERY if name not in BY_CHANCE])
 def test_a_replay_by_runs_hits_what_a_plain_model_hits_block_by_block(name: str) -> None:
     rng = np.random.default_rng(7)
     policy = without_chance(make_policy(name))
@@ -190,7 +208,7 @@ def test_a_replay_by_runs_hits_what_a_plain_model_hits_block_by_block(name: str)
 
 
 @settings(max_examples=100)
-@given(case=cases(), name=st.sampled_from([name for name in EVERY if name != "random"]))
+@given(case=cases(), name=st.sampled_from([name for name in EVERY if name not in BY_CHANCE]))
 def test_any_small_case_hits_what_a_plain_model_hits(
     case: tuple[list[model.Access], int], name: str
 ) -> None:
@@ -265,6 +283,7 @@ TWINS: list[tuple[Policy, Policy]] = [
     (Lru(), LruByEvents()),
     (Lfu(), LfuByEvents()),
     (WorkloadAware(refit_s=4), PlainWorkloadAware(refit_s=4)),
+    (Rlt(), RltByEvents()),
 ]
 
 
@@ -301,7 +320,7 @@ def test_workload_aware_with_one_category_is_lru_block_for_block() -> None:
     for _ in range(300):
         accesses, capacity = random_accesses(rng)
         lru = hits_of("lru", accesses, capacity)
-        for policy in ("workload-aware", *WORKLOAD_AWARE):
+        for policy in ("workload-aware", *VARIANTS[:-3]):
             assert hits_of(policy, one_kind(accesses), capacity) == lru
 
 
