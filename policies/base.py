@@ -4,21 +4,21 @@ A policy orders the *candidates*: cached blocks that no request uses and that ha
 child, so that a prefix is always trimmed from its tail. It never sees the future (unless it
 says `needs_future`), and never touches residency, pins or statistics.
 
-Three ways to write one, from short to free:
+Four ways to write one, from short to free:
 
 - `ScorePolicy`: one number a block, the lowest leaves first;
 - `QueuePolicy`: one queue a category in order of last use, their heads' values compared;
+- `SampledPolicy` (in `kvsim.policies.sampled`): a value at the time of the eviction, compared
+  over a random sample of the candidates, which may look at the waiting queue;
 - `EvictionPolicy`: your own order, told of every event.
 
-The first two may say `compiled = True` if their function is plain arithmetic; the victims are
+The first three may say `compiled = True` if their function is plain arithmetic; the victims are
 the same either way.
 """
 
 from __future__ import annotations
 
-import ctypes
 import dataclasses
-import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -28,34 +28,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import ConfigError, PolicyError
-from ..kernels import CompileError, c_function, inner
+from .block import Block as Block
+from .calls import c_function_of, compiled_score, compiled_value, python_function
 
 
-class Block(NamedTuple):
-    """What a policy may know about a cached block: its past, never its future."""
+class History(NamedTuple):
+    """The first requests of a trace, and the prefix tree of their blocks, run by run."""
 
-    block_id: int
-    """Which block: unique among those cached at any moment."""
-    key: int
-    """Its content: the same prefix has the same key all run long."""
-    depth: int
-    """Blocks between this one and the start of its prefix; 0 is the first."""
-    category: int
-    """Category of the request that brought it (of the last user, if the policy re-tags)."""
-    last_access: int
-    """Order number of its last use: larger is more recent."""
-    last_access_s: float
-    """Simulated time of its last use, in seconds."""
-    inserted: int
-    """Order number of the moment it was cached."""
-    inserted_s: float
-    """Simulated time of that moment, in seconds."""
-    n_hits: int
-    """Uses since it was cached."""
-    next_use: float
-    """Row of the next request that uses it, infinite if none; 0 unless `needs_future`."""
-    clock: float
-    """Highest score evicted so far, at the time of the block's last use: for ageing."""
+    arrival_s: NDArray[np.float64]
+    """(n_requests,), in order."""
+    category: NDArray[np.int32]
+    """(n_requests,)"""
+    end: NDArray[np.int32]
+    """(n_requests,): run where a request's path ends; -1 for none."""
+    parent: NDArray[np.int32]
+    """(n_runs,): the run before; -1 at the root."""
+    n_blocks: NDArray[np.int32]
+    """(n_runs,)"""
+    depth: NDArray[np.int32]
+    """(n_runs,): blocks before the first one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +62,9 @@ class Setting:
     """Usable blocks of one cache."""
     category_names: tuple[str, ...]
     seed: int
+    first_part: Callable[[float], History] | None = None
+    """Gives a share of the trace's requests, from the first on, to a policy that learns before the
+    run and makes use of it after the last of them has arrived; None if there is no trace."""
     kept_alive: list[Any] = field(default_factory=list)
 
     def keep(self, *arrays: NDArray[Any]) -> None:
@@ -89,7 +83,20 @@ class Binding:
     states: list[int] = field(default_factory=list)
     n_queues: int = 1
     params: NDArray[np.float64] = field(default_factory=lambda: np.zeros((1, 3)))
+    """(n_queues, at least 3): numbers of each category."""
     is_retagged: bool = False
+    is_stamped_on_release: bool = False
+    """Whether the last use of a block ends when its last user gives it up, in a timed run."""
+    n_samples: int = 0
+    """Candidates whose values are compared at an eviction; 0 for all. Of a sampled policy only,
+    like what follows up to `demands`."""
+    generators: list[int] = field(default_factory=list)
+    window: int = 0
+    """Waiting requests that are looked at; 0: the policy does not ask for the queue."""
+    refresh_steps: int = 1
+    """Scheduler steps from one look at the queue to the next."""
+    demands: NDArray[Any] | None = None
+    """(n_items,) of `records.DEMAND`, if there is a window."""
     fit_arguments: dict[str, Any] | None = None
     """How a `kvsim.policies.reuse_fit.ReuseFit` follows the arrivals and rewrites `params`."""
     errors: list[BaseException] = field(default_factory=list)
@@ -101,8 +108,18 @@ class Binding:
         orders["value"] = self.value
         orders["event"] = self.event
         orders["is_retagged"] = self.is_retagged
+        orders["is_stamped_on_release"] = self.is_stamped_on_release
         if self.states:
             orders["state"] = self.states
+        orders["params"] = self.params.ctypes.data
+        orders["n_params"] = self.params.shape[1]
+        orders["n_samples"] = self.n_samples
+        if self.generators:
+            orders["generator"] = self.generators
+        orders["window"] = self.window
+        orders["refresh_steps"] = self.refresh_steps
+        if self.demands is not None:
+            orders["demands"] = self.demands.ctypes.data
 
     def failure(self, name: str, orders: NDArray[Any]) -> PolicyError:
         """Explain what went wrong, after a run stopped on a policy error.
@@ -190,9 +207,9 @@ class ScorePolicy(Policy):
 
         binding = Binding(mode=SCORED)
         if self.compiled:
-            binding.score = _compiled_score(type(self))
+            binding.score = compiled_score(type(self))
         else:
-            binding.score = _callback(self._score_of, 1, N_FEATURES - 1, binding)
+            binding.score = python_function(self._score_of, 1, N_FEATURES - 1, binding)
         return binding
 
     def _score_of(self, *features: Any) -> float:
@@ -221,9 +238,9 @@ class QueuePolicy(Policy):
         binding = Binding(mode=QUEUED, n_queues=len(setting.category_names))
         binding.params = np.ascontiguousarray(self.params(setting), np.float64)
         if self.compiled:
-            binding.value = _compiled_value(type(self))
+            binding.value = compiled_value(type(self))
         else:
-            binding.value = _callback(self.value, 1, 4, binding)
+            binding.value = python_function(self.value, 1, 4, binding)
         return binding
 
 
@@ -280,7 +297,7 @@ class EvictionPolicy(Policy):
             return 0.0
 
         binding.states = list(range(setting.n_caches))
-        binding.event = _callback(on_event, 3, N_FEATURES - 1, binding)
+        binding.event = python_function(on_event, 3, N_FEATURES - 1, binding)
         return binding
 
 
@@ -300,92 +317,9 @@ class CompiledPolicy(Policy):
     def bind(self, setting: Setting) -> Binding:
         from .order import HOOKED, N_FEATURES
 
-        event = _compiled(type(self), self.event_function(), 3, N_FEATURES - 1)
+        event = c_function_of(type(self), self.event_function(), 3, N_FEATURES - 1)
         binding = Binding(mode=HOOKED, event=event)
         states = [self.new_state(setting, cache) for cache in range(setting.n_caches)]
         binding.states = [state.ctypes.data for state in states]
         binding.kept_alive += [states, setting.kept_alive]
         return binding
-
-
-def _callback(function: Callable[..., float], n_ints: int, n_floats: int, binding: Binding) -> int:
-    """Make a Python function callable from compiled code; an exception becomes NaN, and is kept."""
-
-    def guarded(*args: Any) -> float:
-        try:
-            return function(*args)
-        except BaseException as error:
-            binding.errors.append(error)
-            return float("nan")
-
-    kind = ctypes.CFUNCTYPE(
-        ctypes.c_double, *[ctypes.c_int64] * n_ints, *[ctypes.c_double] * n_floats
-    )
-    pointer = kind(guarded)
-    binding.kept_alive.append(pointer)
-    return ctypes.cast(pointer, ctypes.c_void_p).value or 0
-
-
-def _compiled_score(policy: type[ScorePolicy]) -> int:
-    from .order import N_FEATURES
-
-    score: Any = inner(policy.score)
-    make: Any = Block
-
-    def call(
-        block_id: int,
-        key: float,
-        depth: float,
-        category: float,
-        last_access: float,
-        last_access_s: float,
-        inserted: float,
-        inserted_s: float,
-        n_hits: float,
-        next_use: float,
-        clock: float,
-    ) -> float:
-        block = make(
-            block_id,
-            key,
-            depth,
-            category,
-            last_access,
-            last_access_s,
-            inserted,
-            inserted_s,
-            n_hits,
-            next_use,
-            clock,
-        )
-        return float(score(block))
-
-    return _compiled(policy, call, 1, N_FEATURES - 1)
-
-
-def _compiled_value(policy: type[QueuePolicy]) -> int:
-    value: Any = inner(policy.value)
-
-    def call(category: int, age_s: float, a: float, b: float, c: float) -> float:
-        return float(value(category, age_s, a, b, c))
-
-    return _compiled(policy, call, 1, 4)
-
-
-_COMPILED: dict[type, int] = {}
-"""Addresses of compiled functions by policy class: compiling twice gives the same function."""
-
-
-def _compiled(policy: type, call: Callable[..., float], n_ints: int, n_floats: int) -> int:
-    """Compile a policy's function; it is kept for later runs if it is one of kvsim's own."""
-    if policy not in _COMPILED:
-        is_own = policy.__module__.startswith(f"{__package__}.")
-        name = f"{policy.__module__}.{policy.__qualname__}" if is_own else None
-        try:
-            _COMPILED[policy] = c_function(call, n_ints, n_floats, name=name)
-        except CompileError as error:
-            raise PolicyError(
-                f"policy {inspect.getfile(policy)}:{policy.__name__}: cannot be compiled:"
-                f" {error}; without compiled = True it runs as plain Python"
-            ) from None
-    return _COMPILED[policy]

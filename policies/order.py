@@ -1,4 +1,4 @@
-"""Which evictable block leaves next, compiled: heaps, category queues, policy call-outs.
+"""Which evictable block leaves next, compiled: heaps, category queues, samples, policy call-outs.
 
 An *item* is what the owner of the order evicts: a block of a serving pool, or a run of blocks
 in a cache-only replay. Items in the order are the candidates: idle, with no cached child.
@@ -12,10 +12,42 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..kernels import c_call, inner, view
+from ..kernels import c_call, inner
+from .records import (
+    ENTRY,
+    ITEM,
+    N_FEATURES,
+    NOT_A_NUMBER,
+    ORDER,
+    Entry,
+    Heaps,
+    Items,
+    Order,
+    features,
+    heaps_at,
+    ints_at,
+    items_at,
+    numbers_at,
+)
+from .sampling import join, leave, lowest
 
 if TYPE_CHECKING:
     from .base import Binding
+
+__all__ = [
+    "ENTRY",
+    "ITEM",
+    "N_FEATURES",
+    "ORDER",
+    "Entry",
+    "Heaps",
+    "Items",
+    "Order",
+    "heaps_at",
+    "ints_at",
+    "items_at",
+    "numbers_at",
+]
 
 LRU_LIST = 0
 """The owner keeps a plain least-recently-released list and does not use this module."""
@@ -25,6 +57,8 @@ QUEUED = 2
 """One heap a category, in order of last use; the heads' values are compared at each eviction."""
 HOOKED = 3
 """The policy keeps its own order and is told of every event."""
+SAMPLED = 4
+"""The candidates in no order; at each eviction the values of a random sample are compared."""
 
 EVENT_ADD = 0
 EVENT_REMOVE = 1
@@ -33,110 +67,12 @@ EVENT_INSERT = 3
 EVENT_HIT = 4
 EVENT_EVICT = 5
 
-NOT_A_NUMBER = 1
-"""Error: a score or value was NaN, or a Python policy raised."""
 NOT_A_CANDIDATE = 2
 """Error: a policy named a victim that is pinned, not resident, or has cached children."""
-
-ITEM = np.dtype(
-    [
-        ("rank", "f8"),
-        ("last", "i8"),
-        ("place", "i4"),
-        ("depth", "i4"),
-        ("is_candidate", "i4"),
-        ("category", "i4"),
-        ("hits", "i4"),
-        ("key", "i4"),
-        ("last_s", "f8"),
-        ("inserted_s", "f8"),
-        ("inserted", "i8"),
-        ("clock", "f8"),
-        ("next_use", "f8"),
-    ],
-    align=True,
-)
-"""History of an item, and its place in its heap."""
-
-ENTRY = np.dtype([("rank", "f8"), ("last", "i8"), ("x", "i4"), ("depth", "i4")], align=True)
-"""An entry of a heap: the item, and what it is compared by. Entry 0 holds the heap's size in x, and
-the value of a queue's head, last used at `last`, in rank."""
-
-ORDER = np.dtype(
-    [
-        ("mode", "i8"),
-        ("score", "i8"),
-        ("value", "i8"),
-        ("event", "i8"),
-        ("state", "i8"),
-        ("n_queues", "i8"),
-        ("first_heap", "i8"),
-        ("span", "i8"),
-        ("is_retagged", "i8"),
-        ("is_tied", "i8"),
-        ("error", "i8"),
-        ("culprit", "i8"),
-        ("clock", "f8"),
-        ("valued_s", "f8"),
-    ],
-    align=True,
-)
-"""One cache's order: its mode, the C addresses of the policy's functions, its ageing clock."""
-
-N_FEATURES = 11
-"""Numbers that describe a block to a policy; see `kvsim.policies.base.Block` for their order."""
-
-
-@inner
-def ints_at(address: int, n: int) -> NDArray[np.int64]:
-    """View memory at `address` as n int64: how a compiled policy reaches its state."""
-    return view(address, (n,), np.int64)
-
-
-@inner
-def items_at(address: int, n: int) -> NDArray[Any]:
-    """View memory at `address` as n records of ITEM."""
-    return view(address, (n,), ITEM)
-
-
-@inner
-def heaps_at(address: int, n: int) -> NDArray[Any]:
-    """View memory at `address` as n records of ENTRY."""
-    return view(address, (n,), ENTRY)
-
-
-@inner
-def numbers_at(address: int, n: int) -> NDArray[np.int32]:
-    """View memory at `address` as n int32."""
-    return view(address, (n,), np.int32)
-
-
-Items = NDArray[Any]
-Heaps = NDArray[Any]
-Entry = Any  # a record of dtype ENTRY
-Order = Any  # a record of dtype ORDER
-
 
 _call_score = c_call(1, N_FEATURES - 1)
 _call_value = c_call(1, 4)
 _call_event = c_call(3, N_FEATURES - 1)
-
-
-@inner
-def _features(items: Items, x: int) -> tuple[float, ...]:
-    b = items[x]
-    return (
-        float(b.key),
-        float(b.depth),
-        float(b.category),
-        float(b.last),
-        b.last_s,
-        float(b.inserted),
-        b.inserted_s,
-        float(b.hits),
-        b.next_use,
-        b.clock,
-    )
 
 
 @inner
@@ -227,7 +163,7 @@ def heap_remove(items: Items, heaps: Heaps, base: int, x: int) -> None:
 @inner
 def notify(order: Order, items: Items, x: int, event: int) -> float:
     """Tell a hooked policy of an event of item `x`; NaN from it is its error."""
-    answer = _call_event(order.event, (event, order.state, x), _features(items, x))
+    answer = _call_event(order.event, (event, order.state, x), features(items, x))
     if answer != answer:
         order.error = NOT_A_NUMBER
         order.culprit = x
@@ -239,7 +175,7 @@ def _rank(order: Order, items: Items, x: int) -> float:
     """Return what item `x` is compared by in its heap."""
     if order.mode == QUEUED:
         return float(items[x].last)
-    rank = _call_score(order.score, (x,), _features(items, x))
+    rank = _call_score(order.score, (x,), features(items, x))
     if rank != rank:
         order.error = NOT_A_NUMBER
         order.culprit = x
@@ -263,6 +199,9 @@ def add(order: Order, items: Items, heaps: Heaps, x: int) -> None:
     if order.mode == HOOKED:
         notify(order, items, x, EVENT_ADD)
         return
+    if order.mode == SAMPLED:
+        join(order, items, heaps, x)
+        return
     items[x].rank = _rank(order, items, x)
     heap_push(items, heaps, _base(order, items, x), x)
 
@@ -270,6 +209,10 @@ def add(order: Order, items: Items, heaps: Heaps, x: int) -> None:
 @inner
 def exchange(order: Order, items: Items, heaps: Heaps, x: int, y: int) -> None:
     """Like `remove` of item `x` and `add` of item `y`, in one go; not for a hooked policy."""
+    if order.mode == SAMPLED:
+        remove(order, items, heaps, x)
+        add(order, items, heaps, y)
+        return
     items[x].is_candidate = 0
     items[y].is_candidate = 1
     items[y].rank = _rank(order, items, y)
@@ -289,6 +232,8 @@ def remove(order: Order, items: Items, heaps: Heaps, x: int) -> None:
     items[x].is_candidate = 0
     if order.mode == HOOKED:
         notify(order, items, x, EVENT_REMOVE)
+    elif order.mode == SAMPLED:
+        leave(order, items, heaps, x)
     else:
         heap_remove(items, heaps, _base(order, items, x), x)
 
@@ -347,8 +292,10 @@ def victim(
             if is_lower:
                 best, best_value = x, value
         order.valued_s = now_s
+    elif order.mode == SAMPLED:
+        best = lowest(order, items, heaps, now_s)
     else:
-        answer = _call_event(order.event, (EVENT_VICTIM, order.state, -1), _features(items, lo))
+        answer = _call_event(order.event, (EVENT_VICTIM, order.state, -1), features(items, lo))
         if answer != answer:
             order.error = NOT_A_NUMBER
         elif answer < lo or answer >= hi or items[int(answer)].is_candidate == 0:
@@ -366,13 +313,14 @@ def make_orders(
 
     The heaps are never initialised beyond their sizes: what is not used costs no memory.
     """
-    span = n_items + 2 if binding.mode in (SCORED, QUEUED) else 1
+    span = 1 if binding.mode in (LRU_LIST, HOOKED) else n_items + 2
     heaps = np.empty(n_caches * binding.n_queues * span, ENTRY)
     heaps["x"][::span] = 0
     heaps["last"][::span] = -1
     orders = np.zeros(n_caches, ORDER)
     orders["valued_s"] = np.nan
     orders["mode"] = binding.mode
+    orders["scanned_step"] = -1
     orders["n_queues"] = binding.n_queues
     orders["first_heap"] = np.arange(n_caches) * binding.n_queues
     orders["span"] = span

@@ -16,6 +16,9 @@ from numpy.typing import NDArray
 from ..kernels import inner
 
 ACCESSES, REUSES, GAP_SUM_S, SHORTEST_GAP_S = range(4)
+N_UNUSED, N_TO_COME, EXPOSURE_S = range(3)
+N_ROUNDS = 10
+"""Rounds of expectation and maximisation, from the fit of the reuses alone."""
 
 
 SEEN = np.dtype(
@@ -32,9 +35,15 @@ class ReuseFit(NamedTuple):
     sums: NDArray[np.float64]
     """(n_windows, n_categories, 4): by ACCESSES, REUSES, GAP_SUM_S, SHORTEST_GAP_S."""
     clock: NDArray[np.float64]
-    """(next refit, period, smallest gap, lifespan), seconds."""
+    """(next refit, period, smallest gap, window), seconds."""
+    life_s: NDArray[np.float64]
+    """(n_categories,): lifespan, seconds."""
     choice: NDArray[np.int64]
-    """(current window, 1 to subtract the shortest gap in the fit, 1 to forget old windows)."""
+    """(current window, 1 to subtract the shortest gap in the fit, 1 to forget old windows, 1 to
+    count what was not reused yet)."""
+    unused: NDArray[np.float64]
+    """(n_categories, 3): room for sums over accesses without a reuse yet, by N_UNUSED, N_TO_COME
+    and EXPOSURE_S; empty unless they count."""
 
 
 def make_reuse_fit(
@@ -45,8 +54,9 @@ def make_reuse_fit(
     refit_s: float,
     window_s: float,
     min_gap_s: float,
-    life_s: float,
+    life_s: float | NDArray[np.float64],
     is_shifted: bool,
+    is_censored: bool = False,
 ) -> ReuseFit:
     """An empty fit over the segments of a prefix tree that looks back `window_s` (or forever)."""
     n_windows = 1 if np.isinf(window_s) else max(1, round(window_s / refit_s))
@@ -59,8 +69,12 @@ def make_reuse_fit(
     return ReuseFit(
         segments=segments,
         sums=sums,
-        clock=np.array([-np.inf, refit_s, min_gap_s, life_s]),
-        choice=np.array([0, int(is_shifted), int(not np.isinf(window_s))], np.int64),
+        clock=np.array([-np.inf, refit_s, min_gap_s, window_s]),
+        life_s=np.ascontiguousarray(np.broadcast_to(life_s, n_categories), np.float64),
+        choice=np.array(
+            [0, int(is_shifted), int(not np.isinf(window_s)), int(is_censored)], np.int64
+        ),
+        unused=np.zeros((n_categories if is_censored else 0, 3)),
     )
 
 
@@ -85,6 +99,10 @@ def observe(
         fit.clock[0] = now_s + fit.clock[1]
     if now_s >= fit.clock[0]:
         _refit(fit, params)
+        if fit.choice[3]:
+            _count_unused(fit, params, now_s)
+        _share_within_life(fit, params)
+        _forget_oldest(fit)
         while fit.clock[0] <= now_s:
             fit.clock[0] += fit.clock[1]
     sums = fit.sums[fit.choice[0]]
@@ -130,8 +148,65 @@ def _refit(fit: ReuseFit, params: NDArray[np.float64]) -> None:
         else:
             params[w, 0] = 0.0
             params[w, 1] = 1.0
-        params[w, 2] = 1.0 - math.exp(-params[w, 0] * fit.clock[3])
+
+
+@inner
+def _share_within_life(fit: ReuseFit, params: NDArray[np.float64]) -> None:
+    for w in range(fit.sums.shape[1]):
+        params[w, 2] = 1.0 - math.exp(-params[w, 0] * fit.life_s[w])
+
+
+@inner
+def _forget_oldest(fit: ReuseFit) -> None:
+    """Start a new window in place of the oldest one, unless all of history counts."""
     if fit.choice[2]:
-        fit.choice[0] = (fit.choice[0] + 1) % n_windows
+        fit.choice[0] = (fit.choice[0] + 1) % len(fit.sums)
         fit.sums[fit.choice[0]] = 0.0
         fit.sums[fit.choice[0], :, SHORTEST_GAP_S] = np.inf
+
+
+@inner
+def _count_unused(fit: ReuseFit, params: NDArray[np.float64], now_s: float) -> None:
+    """Let accesses without a reuse yet count too: the exponential fit of a cured mixture.
+
+    Of the accesses of a category a share p is reused after an exponential time, the others never
+    (Boag, J. R. Stat. Soc. B 11, 1949). With R reuses after gaps of sum G, and accesses unused
+    for t_i, expectation and maximisation repeat
+
+        w_i = p e^(-rate t_i) / (1 - p + p e^(-rate t_i))
+        p = (R + sum w_i) / (R + n),  rate = R / (G + sum w_i t_i)
+
+    from p = R / (R + n) and rate = R / G. Only accesses within the window count, and none that is
+    younger than the smallest gap.
+    """
+    n_categories = fit.sums.shape[1]
+    for at in range(N_ROUNDS + 1):
+        for w in range(n_categories):
+            for f in range(3):
+                fit.unused[w, f] = 0.0
+        for s in range(len(fit.segments)):
+            segment = fit.segments[s]
+            age_s = now_s - segment.last_s
+            if age_s > fit.clock[2] and age_s <= fit.clock[3]:  # false before the first access
+                w = segment.category
+                lost = 1.0 - params[w, 1]
+                to_come = params[w, 1] * math.exp(-params[w, 0] * age_s)
+                to_come = to_come / (lost + to_come) if lost > 0 else 1.0
+                unused = fit.unused[w]
+                unused[N_UNUSED] += segment.n_blocks
+                unused[N_TO_COME] += segment.n_blocks * to_come
+                unused[EXPOSURE_S] += segment.n_blocks * to_come * age_s
+        for w in range(n_categories):
+            reuses = 0.0
+            gap_sum_s = 0.0
+            for i in range(len(fit.sums)):
+                reuses += fit.sums[i, w, REUSES]
+                gap_sum_s += fit.sums[i, w, GAP_SUM_S]
+            if reuses == 0:
+                continue
+            unused = fit.unused[w]
+            if at == 0:
+                params[w, 1] = reuses / (reuses + unused[N_UNUSED])
+            else:
+                params[w, 0] = reuses / (gap_sum_s + unused[EXPOSURE_S])
+                params[w, 1] = (reuses + unused[N_TO_COME]) / (reuses + unused[N_UNUSED])

@@ -6,24 +6,14 @@ For authors of policies: `check_policy("my_policy.py:MyPolicy")` in a test of yo
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import PolicyError
 from ..kernels import jitted
-from .base import (
-    Binding,
-    Block,
-    EvictionPolicy,
-    Policy,
-    QueuePolicy,
-    ScorePolicy,
-    Setting,
-)
+from .base import Binding, Block, Policy, Setting
 from .order import (
     EVENT_EVICT,
     EVENT_HIT,
@@ -37,6 +27,7 @@ from .order import (
     remove,
     victim,
 )
+from .plain import Chooser, Look, Optimum, plain_face
 from .registry import make_policy
 
 CATEGORIES = ("chat-1", "chat-2", "code-1")
@@ -106,35 +97,8 @@ def _check_on(
     assert alone == again, f"hits differ from run to run: {alone}, then {again}"
     beside = _Run(policy, name, [trace, other], params).hits()[0]
     assert alone == beside, f"a second cache changes the first one's hits: {alone} to {beside}"
-    best = sum(_Cache(trace, [_Optimum()]).run())
+    best = sum(_Cache(trace, [Optimum()]).run())
     assert sum(alone) <= best, f"{sum(alone)} hits, but the offline optimum has {best}"
-
-
-class _Chooser(ABC):
-    """One face of a policy, for one cache; `clock` is the highest score evicted."""
-
-    clock = 0.0
-
-    def insert(self, block: Block) -> None:  # noqa: B027  (optional)
-        """`block` was cached."""
-
-    def hit(self, block: Block) -> None:  # noqa: B027  (optional)
-        """A request reused `block`."""
-
-    def evict(self, block: Block) -> None:  # noqa: B027  (optional)
-        """`block` was evicted, and is no candidate any more."""
-
-    @abstractmethod
-    def add(self, block: Block) -> None:
-        """`block` became a candidate."""
-
-    @abstractmethod
-    def remove(self, block: Block) -> None:
-        """`block` is no candidate any more."""
-
-    @abstractmethod
-    def victim(self, now_s: float) -> int:
-        """Name the candidate to evict."""
 
 
 class _Cache:
@@ -143,12 +107,17 @@ class _Cache:
     def __init__(
         self,
         trace: _Trace,
-        choosers: list[_Chooser],
+        choosers: list[Chooser],
         *,
         first_id: int = 0,
         is_retagged: bool = False,
+        window: int = 0,
+        refresh_steps: int = 1,
     ) -> None:
         self._trace = trace
+        self._window = window
+        self._refresh_steps = refresh_steps
+        self._looked_at = -refresh_steps
         self._is_retagged = is_retagged
         self._choosers = choosers
         self._blocks: dict[Path, Block] = {}
@@ -187,6 +156,8 @@ class _Cache:
             for chooser in self._choosers:
                 chooser.hit(block)
         while len(self._free_ids) < len(names) - n_hits:
+            if self._window and t >= self._looked_at + self._refresh_steps:
+                self._look(t)
             self._evict(now_s, names)
         for name in reversed(names[n_hits:]):
             block = Block(
@@ -207,6 +178,18 @@ class _Cache:
                 chooser.insert(block)
         self._offer(names[-1], ())
         return n_hits
+
+    def _look(self, t: int) -> None:
+        """Take the requests after `t` for the waiting queue, as if all had arrived."""
+        self._looked_at = t
+        waiting = self._trace.paths[t + 1 : t + 1 + self._window]
+        demands: dict[int, tuple[int, int]] = {}
+        for name, block in self._blocks.items():
+            users = [place for place, path in enumerate(waiting) if path[: len(name)] == name]
+            if users:
+                demands[block.block_id] = users[0], len(users)
+        for chooser in self._choosers:
+            chooser.look(Look(demands, t, len(waiting)))
 
     def _offer(self, name: Path, in_use: list[Path] | tuple[()]) -> None:
         """Make a block a candidate if it is idle and has no cached child."""
@@ -270,9 +253,16 @@ class _Run:
         bound = _Bound(name, binding, setting, policy)
         self._caches = []
         for i, trace in enumerate(traces):
-            plain = _plain(policy, setting, binding)
+            plain = plain_face(policy, setting, binding, i)
             choosers = [_BoundCache(bound, i, size), *([plain] if plain else [])]
-            cache = _Cache(trace, choosers, first_id=i * size, is_retagged=binding.is_retagged)
+            cache = _Cache(
+                trace,
+                choosers,
+                first_id=i * size,
+                is_retagged=binding.is_retagged,
+                window=binding.window,
+                refresh_steps=binding.refresh_steps,
+            )
             self._caches.append(cache)
 
     def hits(self) -> list[list[int]]:
@@ -306,7 +296,7 @@ class _Bound:
             raise self.binding.failure(self.name, self.orders)
 
 
-class _BoundCache(_Chooser):
+class _BoundCache(Chooser):
     """The bound policy for one cache."""
 
     def __init__(self, bound: _Bound, cache: int, size: int) -> None:
@@ -339,6 +329,15 @@ class _BoundCache(_Chooser):
 
     def remove(self, block: Block) -> None:
         self._call(_remove, block)
+
+    def look(self, queue: Look) -> None:
+        order = self._bound.orders[self._cache]
+        order["n_scans"] += 1
+        order["n_known"] = queue.n_known
+        order["n_waiting"] = queue.n_waiting
+        demands: Any = self._bound.binding.demands
+        for block_id, (next_start, n_users) in queue.demands.items():
+            demands[block_id] = next_start, n_users, order["n_scans"]
 
     def victim(self, now_s: float) -> int:
         b, lo = self._bound, self._cache * self._size
@@ -379,117 +378,3 @@ def _victim(
     now_s: float,
 ) -> int:
     return int(victim(orders[cache], items, heaps, params, lo, lo + size, now_s))
-
-
-def _plain(policy: Policy, setting: Setting, binding: Binding) -> _Chooser | None:
-    """The policy's Python face, if it has one."""
-    if isinstance(policy, ScorePolicy):
-        return _Scores(policy)
-    if isinstance(policy, QueuePolicy):
-        return _Queues(policy, binding.params)
-    if isinstance(policy, EvictionPolicy):
-        return _Events(policy.fresh(setting))
-    return None
-
-
-class _Scores(_Chooser):
-    """The lowest score leaves; equal: longer unused, then deeper."""
-
-    def __init__(self, policy: ScorePolicy) -> None:
-        self._policy = policy
-        self._ranks: dict[int, tuple[float, float, float]] = {}
-
-    def _score(self, block: Block) -> float:
-        seen = block if self._policy.needs_future else block._replace(next_use=0.0)
-        score = float(self._policy.score(seen))
-        if math.isnan(score):
-            raise PolicyError(f"policy {type(self._policy).__name__}: score of {seen} is NaN")
-        if self._policy.is_uniform:
-            for name in ("depth", "key", "block_id"):
-                changed: Block = seen._replace(**{name: getattr(seen, name) + 1})
-                assert float(self._policy.score(changed)) == score, (
-                    f"its score depends on a block's {name}: say is_uniform = False in the class"
-                )
-        return score
-
-    def add(self, block: Block) -> None:
-        self._ranks[block.block_id] = self._score(block), block.last_access, -block.depth
-
-    def remove(self, block: Block) -> None:
-        del self._ranks[block.block_id]
-
-    def victim(self, now_s: float) -> int:
-        found = min(self._ranks, key=self._ranks.__getitem__)
-        self.clock = max(self.clock, self._ranks[found][0])
-        return found
-
-
-class _Queues(_Chooser):
-    """A queue a category in order of last use; the head of the lowest value leaves."""
-
-    def __init__(self, policy: QueuePolicy, params: NDArray[np.float64]) -> None:
-        self._policy = policy
-        self._params = params
-        self._blocks: dict[int, Block] = {}
-
-    def add(self, block: Block) -> None:
-        self._blocks[block.block_id] = block
-
-    def remove(self, block: Block) -> None:
-        del self._blocks[block.block_id]
-
-    def victim(self, now_s: float) -> int:
-        heads: dict[int, Block] = {}
-        for block in sorted(self._blocks.values(), key=lambda b: (b.last_access, -b.depth)):
-            heads.setdefault(block.category, block)
-
-        def rank(block: Block) -> tuple[float, int, int]:
-            a, b, c = self._params[block.category].tolist()
-            value = self._policy.value(block.category, now_s - block.last_access_s, a, b, c)
-            return value, -block.depth, block.last_access
-
-        return min(heads.values(), key=rank).block_id
-
-
-class _Events(_Chooser):
-    """A policy with its own order, told of every event directly."""
-
-    def __init__(self, policy: EvictionPolicy) -> None:
-        self._policy = policy
-
-    def _seen(self, block: Block) -> Block:
-        return block if self._policy.needs_future else block._replace(next_use=0.0)
-
-    def insert(self, block: Block) -> None:
-        self._policy.on_insert(self._seen(block))
-
-    def hit(self, block: Block) -> None:
-        self._policy.on_hit(self._seen(block))
-
-    def evict(self, block: Block) -> None:
-        self._policy.on_evict(self._seen(block))
-
-    def add(self, block: Block) -> None:
-        self._policy.add(self._seen(block))
-
-    def remove(self, block: Block) -> None:
-        self._policy.remove(self._seen(block))
-
-    def victim(self, now_s: float) -> int:
-        return int(self._policy.victim())
-
-
-class _Optimum(_Chooser):
-    """The block whose next use is furthest leaves."""
-
-    def __init__(self) -> None:
-        self._ranks: dict[int, tuple[float, int]] = {}
-
-    def add(self, block: Block) -> None:
-        self._ranks[block.block_id] = block.next_use, block.depth
-
-    def remove(self, block: Block) -> None:
-        del self._ranks[block.block_id]
-
-    def victim(self, now_s: float) -> int:
-        return max(self._ranks, key=self._ranks.__getitem__)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,9 @@ class WorkloadAware(QueuePolicy):
     `refit_s`, or from a file. Until the first refit all categories are alike, which is
     lru but for equal times.
 
+    `censored` fits rate and p to the accesses not reused yet as well, so that the reuses that
+    take long are not simply missing.
+
     Deviations: only blocks without a cached child leave (the paper relies on the order of
     equal values for that); `retag` lets a reused block take the category of its last user, as
     the authors' profiler does and their engine does not.
@@ -44,6 +48,12 @@ class WorkloadAware(QueuePolicy):
     """Whether a reused block takes the category of its last user."""
     shifted: bool = False
     """Whether the fit subtracts the shortest gap (scipy's exponential with free location)."""
+    censored: bool = False
+    """Whether accesses without a reuse yet count in the fit."""
+    stamp: str = "access"
+    """What a block's age counts from: the last access, or the finish of its last user."""
+    lives: str = ""
+    """Lifespans by category where they differ from `life_s`: CATEGORY:SECONDS+CATEGORY:SECONDS."""
     file: str = ""
     """JSON file of fixed parameters, {"a": {category: rate}, "p": {category: probability}}."""
 
@@ -62,25 +72,56 @@ class WorkloadAware(QueuePolicy):
         else:
             rate = np.full(n_categories, 1e-3)  # any common value orders all queues as one
             probability = np.ones(n_categories)
-        return np.column_stack((rate, probability, 1.0 - np.exp(-rate * self.life_s)))
+        life_s = self._life_s(setting.category_names)
+        return np.column_stack((rate, probability, 1.0 - np.exp(-rate * life_s)))
 
     def bind(self, setting: Setting) -> Binding:
+        arguments = self.fit_arguments(setting.category_names)
+        if self.stamp not in ("access", "finish"):
+            raise ConfigError(f"workload-aware: stamp must be access or finish, got {self.stamp!r}")
+        binding = super().bind(setting)
+        binding.is_retagged = self.retag
+        binding.is_stamped_on_release = self.stamp == "finish"
+        if not self.file:
+            binding.fit_arguments = arguments
+        return binding
+
+    def fit_arguments(self, names: tuple[str, ...]) -> dict[str, Any]:
+        """What `kvsim.policies.reuse_fit.make_reuse_fit` needs, checked.
+
+        Raises:
+            ConfigError: a time is not positive, a category unknown, or the fits contradict.
+        """
+        if self.shifted and self.censored:
+            raise ConfigError("workload-aware: shifted and censored are two different fits")
         for name in ("life_s", "refit_s", "window_s"):
             if not getattr(self, name) > 0:
                 raise ConfigError(
                     f"workload-aware: {name} must be positive, got {getattr(self, name)}"
                 )
-        binding = super().bind(setting)
-        binding.is_retagged = self.retag
-        if not self.file:
-            binding.fit_arguments = {
-                "refit_s": self.refit_s,
-                "window_s": self.window_s,
-                "min_gap_s": self.min_gap_s,
-                "life_s": self.life_s,
-                "is_shifted": self.shifted,
-            }
-        return binding
+        return {
+            "refit_s": self.refit_s,
+            "window_s": self.window_s,
+            "min_gap_s": self.min_gap_s,
+            "life_s": self._life_s(names),
+            "is_shifted": self.shifted,
+            "is_censored": self.censored,
+        }
+
+    def _life_s(self, names: tuple[str, ...]) -> NDArray[np.float64]:
+        life_s = np.full(len(names), self.life_s)
+        for part in filter(None, self.lives.split("+")):
+            name, _, text = part.rpartition(":")
+            try:
+                life_s[names.index(name)] = float(text)
+            except ValueError:
+                raise ConfigError(
+                    f"workload-aware: lives must be CATEGORY:SECONDS+..., got {part!r}"
+                    f" (categories: {', '.join(names)})"
+                ) from None
+        if not (life_s > 0).all():
+            raise ConfigError(f"workload-aware: lives must be positive, got {self.lives!r}")
+        return life_s
 
     def _read_file(self, names: tuple[str, ...]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Read the authors' parameter file; a category missing from it gets rate 0 and p 1."""

@@ -291,6 +291,8 @@ def release(
         else:
             items(c)[b].last = pool.n_released
             pool.n_released += 1
+            if order.is_stamped_on_release:
+                items(c)[b].last_s = now_s
             place = place_of(c, instance, block.key)
             if n_children(c)[place] == 0 or blocks(c)[copies(c)[place]].newer >= 0:
                 add(order, items(c), heaps(c), b)

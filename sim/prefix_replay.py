@@ -33,6 +33,7 @@ from ..policies.order import (
 )
 from ..policies.reuse_fit import SEEN, ReuseFit, make_reuse_fit, no_reuse_fit, observe
 from ..traces.prefix_tree import PrefixTree
+from .history import first_part_of
 from .pointers import Pointers
 
 SEGMENT = np.dtype(
@@ -68,7 +69,7 @@ SEGMENTS_AHEAD = 3
 REQUESTS_AHEAD = 4
 """How much of a path is fetched before its request comes, and how many requests before that one."""
 
-SIZES = ("capacity", "n_segments", "n_pieces", "n_heap_entries", "n_queues", "n_uses")
+SIZES = ("capacity", "n_segments", "n_pieces", "n_heap_entries", "n_queues", "n_params", "n_uses")
 ARRAYS = (
     "segments",
     "pieces",
@@ -128,8 +129,8 @@ def _heaps(c: Cache) -> NDArray[Any]:
 
 @inner
 def _params(c: Cache) -> NDArray[np.float64]:
-    """(n_queues, 3): parameters of category queues."""
-    return view(_sizes(c).params, (_sizes(c).n_queues, 3), np.float64)
+    """(n_queues, n_params): a policy's numbers of each category."""
+    return view(_sizes(c).params, (_sizes(c).n_queues, _sizes(c).n_params), np.float64)
 
 
 @inner
@@ -163,6 +164,7 @@ def replay(
         PolicyError: the policy raised, named a bad victim, or gave NaN.
     """
     path_blocks = tree.path_blocks
+    first_part = first_part_of(tree, arrival_s, category.astype(np.int32))
     if not policy.is_uniform:
         tree = tree.per_block()
     n_segments = len(tree.parent)
@@ -178,6 +180,7 @@ def replay(
         capacity_blocks=capacity_blocks,
         category_names=category_names,
         seed=seed,
+        first_part=first_part,
     )
     binding = policy.bind(setting)
     orders, heaps = make_orders(binding, n_caches=1, n_items=n_pieces)
@@ -201,6 +204,7 @@ def replay(
         "n_pieces": n_pieces,
         "n_heap_entries": len(heaps),
         "n_queues": binding.n_queues,
+        "n_params": binding.params.shape[1],
         "n_uses": len(uses),
     }
     arrays = {

@@ -25,6 +25,7 @@ from .host_tier import (
     host_touch,
 )
 from .kvcache import index_private, lookup, publish, release, take, touch
+from .look_ahead import look_ahead
 from .recording import log_step, record_event, sample, sign_evictions
 from .state import (
     ADMITTED,
@@ -271,7 +272,10 @@ def grow(c: State, i: int, r: int, upto: int, now_s: float) -> None:
     request = requests(c)[r]
     block_size = sizes(c).block_size
     table = tables(c)[i, request.table]
-    for k in range(request.n_held, block_count(upto, block_size)):
+    n_blocks = block_count(upto, block_size)
+    if sizes(c).looks_ahead and n_blocks - request.n_held > pools(c)[i].n_unkeyed:
+        look_ahead(c, i)  # some cached block is about to be evicted
+    for k in range(request.n_held, n_blocks):
         table[k] = take(c, i, now_s)
         request.n_held = k + 1
     if sizes(c).n_events:

@@ -17,6 +17,7 @@ from ..policies.reuse_fit import ReuseFit, make_reuse_fit, no_reuse_fit
 from ..traces.prefix_tree import PrefixTree
 from ..traces.schema import Trace
 from .config import EngineConfig
+from .history import first_part_of
 from .host_setup import HostChoice, host_state
 from .pointers import lines_of_zeros
 from .state import (
@@ -128,6 +129,7 @@ def prepare(
         capacity_blocks=n_blocks - 1,
         category_names=names,
         seed=seed,
+        first_part=first_part_of(tree, trace.arrival_s, category),
     )
     binding = Binding(mode=LRU_LIST) if type(policy) is Lru else policy.bind(setting)
 
@@ -218,6 +220,7 @@ def prepare(
     sizes = {
         "n_instances": n_instances,
         "n_queues": binding.n_queues,
+        "n_params": binding.params.shape[1],
         "n_heap_entries": len(heaps),
         "n_keys": n_keys,
         "n_shared_keys": tree.n_keys,
@@ -243,6 +246,7 @@ def prepare(
         "prefix_caching": int(engine.prefix_caching),
         "latency_kind": latency.kind_code,
         **behind.sizes,
+        "looks_ahead": int(binding.window > 0),
     }
     cluster = Cluster(sizes, arrays)
     return Prepared(

@@ -196,6 +196,7 @@ requests that finished in it, requests routed in turn, events in use."""
 SIZES = (
     "n_instances",
     "n_queues",
+    "n_params",
     "n_heap_entries",
     "n_keys",
     "n_shared_keys",
@@ -226,6 +227,7 @@ SIZES = (
     "n_host_heap_entries",
     "host_write",
     "host_min_hits",
+    "looks_ahead",
 )
 """Whole numbers of the state record: array sizes and engine settings."""
 
@@ -343,9 +345,9 @@ def heaps(c: State) -> NDArray[Any]:
 
 @inner
 def params(c: State) -> NDArray[np.float64]:
-    """(n_queues, 3): parameters of category queues."""
+    """(n_queues, n_params): a policy's numbers of each category."""
     s = sizes(c)
-    return view(s.params, (s.n_queues, 3), np.float64)
+    return view(s.params, (s.n_queues, s.n_params), np.float64)
 
 
 @inner

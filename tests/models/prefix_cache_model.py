@@ -1,4 +1,4 @@
-"""A plain cache-only replay, block by block, under any policy; nothing of kvsim but `Block`.
+"""A plain cache-only replay, block by block, under any policy; of kvsim what a policy sees.
 
 A path is a tuple of branches; a block is a path's leading part. Each request is looked up,
 placed and released at once; its whole path is in use while it is placed.
@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from kvsim.policies.base import Block
+from kvsim.policies.sampled import Moment
 
 Path = tuple[int, ...]
 
@@ -67,6 +68,8 @@ class Rule(ABC):
 
     def evicted(self, block: Cached) -> None: ...  # noqa: B027  (optional)
 
+    def idle(self, block: Cached) -> None: ...  # noqa: B027  (optional)
+
     @abstractmethod
     def choose(self, candidates: list[Cached], now_s: float) -> Cached:
         """Name the candidate that leaves."""
@@ -110,6 +113,53 @@ class Queued(Rule):
 
 
 @dataclass
+class Valued(Rule):
+    """The lowest value now leaves; equal: longer unused, then deeper. Nobody waits."""
+
+    value: Callable[[Block, Moment, list[float]], float]
+    params: list[list[float]]
+    profiler: Profiler | None = None
+
+    def arrive(self, access: Access) -> None:
+        if self.profiler is not None:
+            self.profiler.arrive(access, self.params)
+
+    def choose(self, candidates: list[Cached], now_s: float) -> Cached:
+        now = Moment(now_s, math.inf, 0.0, 0.0, 0.0)
+
+        def rank(block: Cached) -> tuple[float, int, int]:
+            value = self.value(block.seen(), now, self.params[block.category])
+            return value, block.last, -len(block.name)
+
+        return min(candidates, key=rank)
+
+
+@dataclass
+class MultiLru(Rule):
+    """Four lru queues by uses of late, counted beyond a block's time in the cache."""
+
+    capacity: int
+    uses: dict[Path, int] = field(default_factory=dict)
+    n_uses: int = 0
+    level: dict[Path, int] = field(default_factory=dict)
+
+    def inserted(self, block: Cached) -> None:
+        self.uses[block.name] = min(15, self.uses.get(block.name, 0) + 1)
+        self.n_uses += 1
+        if self.n_uses >= 10 * self.capacity:
+            self.n_uses //= 2
+            self.uses = {name: n // 2 for name, n in self.uses.items()}
+
+    hit = inserted
+
+    def idle(self, block: Cached) -> None:
+        self.level[block.name] = sum(self.uses[block.name] >= n for n in (3, 8, 15))
+
+    def choose(self, candidates: list[Cached], now_s: float) -> Cached:
+        return min(candidates, key=lambda b: (self.level[b.name], b.last, -len(b.name)))
+
+
+@dataclass
 class Profiler:
     """Reuse rate and probability of each category, block by block, over recent windows.
 
@@ -123,6 +173,7 @@ class Profiler:
     min_gap_s: float
     is_shifted: bool
     life_s: float = 5.0
+    is_censored: bool = False
     next_refit_s: float = math.nan
     previous: dict[Path, tuple[float, int]] = field(default_factory=dict)
     windows: list[list[tuple[str, int, float]]] = field(default_factory=lambda: [[]])
@@ -133,7 +184,7 @@ class Profiler:
         if math.isnan(self.next_refit_s):
             self.next_refit_s = now_s + self.refit_s
         if now_s >= self.next_refit_s:
-            self.refit(params)
+            self.refit(params, now_s)
             while self.next_refit_s <= now_s:
                 self.next_refit_s += self.refit_s
         for depth in range(len(access.path), 0, -1):
@@ -145,7 +196,7 @@ class Profiler:
             self.windows[-1].append(("use", access.category, 0.0))
             self.previous[name] = now_s, access.category
 
-    def refit(self, params: list[list[float]]) -> None:
+    def refit(self, params: list[list[float]], now_s: float) -> None:
         events = [event for window in self.windows for event in window]
         for category in range(self.n_categories):
             n_uses = sum(kind == "use" and c == category for kind, c, _ in events)
@@ -156,10 +207,30 @@ class Profiler:
                 params[category][1] = len(gaps) / n_uses if n_uses > len(gaps) else 1.0
             else:
                 params[category][0], params[category][1] = 0.0, 1.0
+            if gaps and self.is_censored:
+                ages = self.ages_of_unused(category, now_s)
+                params[category][:2] = fit_with_unused(gaps, ages, params[category][0])
             params[category][2] = 1.0 - math.exp(-params[category][0] * self.life_s)
         if not math.isinf(self.window_s):
             self.windows.append([])
             self.windows = self.windows[-max(1, round(self.window_s / self.refit_s)) :]
+
+    def ages_of_unused(self, category: int, now_s: float) -> list[float]:
+        """How long blocks of the category, last used within the window, were not reused."""
+        ages = [now_s - last_s for last_s, c in self.previous.values() if c == category]
+        return [age for age in ages if self.min_gap_s < age <= self.window_s]
+
+
+def fit_with_unused(gaps: list[float], ages: list[float], rate: float) -> tuple[float, float]:
+    """Rate and probability of reuse by expectation and maximisation, ten rounds."""
+    n = len(gaps) + len(ages)
+    p = len(gaps) / n
+    for _ in range(10):
+        alive = [p * math.exp(-rate * age) for age in ages]
+        to_come = [1.0 if p == 1 else x / (1 - p + x) for x in alive]
+        exposure = sum(w * age for w, age in zip(to_come, ages, strict=True))
+        rate, p = len(gaps) / (sum(gaps) + exposure), (len(gaps) + sum(to_come)) / n
+    return rate, p
 
 
 def next_uses(accesses: Sequence[Access], capacity: int) -> dict[tuple[int, Path], float]:
@@ -174,6 +245,10 @@ def next_uses(accesses: Sequence[Access], capacity: int) -> dict[tuple[int, Path
             found[t, path[:depth]] = after.get(path[:depth], math.inf)
             after[path[:depth]] = float(t)
     return found
+
+
+def has_child(cached: dict[Path, Cached], name: Path) -> bool:
+    return any(other[:-1] == name for other in cached if other)
 
 
 def replay(
@@ -214,10 +289,15 @@ def replay(
             victim = rule.choose(free, access.now_s)
             del cached[victim.name]
             rule.evicted(victim)
+            above = victim.name[:-1]
+            if above in cached and above not in names and not has_child(cached, above):
+                rule.idle(cached[above])
         for name in reversed(names[n_hits:]):
             block = Cached(name, inserted=t, inserted_s=access.now_s, category=access.category)
             use(block)
             cached[name] = block
             rule.inserted(block)
+        if names and not has_child(cached, names[-1]):
+            rule.idle(cached[names[-1]])
         hits.append(n_hits)
     return hits

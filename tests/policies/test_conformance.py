@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from kvsim import ConfigError, PolicyError
-from kvsim.policies import POLICIES, Block, EvictionPolicy, Policy, QueuePolicy, ScorePolicy
+from kvsim.policies import (
+    POLICIES,
+    Block,
+    EvictionPolicy,
+    Moment,
+    Policy,
+    QueuePolicy,
+    SampledPolicy,
+    ScorePolicy,
+)
+from kvsim.policies.base import Setting
 from kvsim.policies.lru import Lru
 from kvsim.policies.testing import check_policy
 from kvsim.policies.workload_aware import WorkloadAware
@@ -49,6 +61,37 @@ class Later(EvictionPolicy):
 
 def test_a_policy_with_its_own_order_conforms() -> None:
     check_policy(Later())
+
+
+class LooksAround(SampledPolicy):
+    """Looks at all that a policy may know at an eviction."""
+
+    compiled = True
+    needs_queue = True
+    n_samples = 3
+    window = 4
+
+    @staticmethod
+    def value(block: Block, now: Moment, p: Sequence[float]) -> float:
+        age_s = now.now_s - block.last_access_s
+        return p[0] + 2 * now.n_waiting_users - min(now.next_start, 9) - age_s - 3 * now.is_fresh
+
+    def params(self, setting: Setting) -> NDArray[np.float64]:
+        return np.arange(4.0 * len(setting.category_names)).reshape(-1, 4)
+
+
+class LooksAtAll(LooksAround):
+    n_samples = 0
+    refresh_steps = 3
+
+
+class LooksInPython(LooksAround):
+    compiled = False
+
+
+@pytest.mark.parametrize("make", [LooksAround, LooksAtAll, LooksInPython])
+def test_a_policy_of_the_moment_conforms(make: Callable[[], Policy]) -> None:
+    check_policy(make())
 
 
 class LooksAtDepth(ScorePolicy):
@@ -120,6 +163,13 @@ class Undefined(QueuePolicy):
         return math.log(-1.0)
 
 
+class Worthless(LooksAround):
+    compiled = False
+
+    def value(self, block: Block, now: Moment, p: Sequence[float]) -> float:  # type: ignore[override]
+        return math.nan
+
+
 BROKEN: list[tuple[Callable[[], Policy], type[Exception], str]] = [
     (LooksAtDepth, AssertionError, "depends on a block's depth: say is_uniform = False"),
     (LooksAtKeys, AssertionError, "depends on a block's key"),
@@ -131,6 +181,7 @@ BROKEN: list[tuple[Callable[[], Policy], type[Exception], str]] = [
     (Invents, PolicyError, "victim() returned 10000"),
     (KeepsItsState, AssertionError, "hits differ from run to run"),
     (Undefined, PolicyError, "ValueError"),
+    (Worthless, PolicyError, "not a number"),
 ]
 
 
@@ -163,5 +214,7 @@ def test_a_compiled_function_that_differs_from_the_python_one_is_noticed() -> No
 def test_wrong_parameters_are_refused() -> None:
     with pytest.raises(ConfigError, match="life_s must be positive"):
         check_policy(WorkloadAware(life_s=0.0))
+    with pytest.raises(ConfigError, match="window must be at least 1"):
+        check_policy("lsm-gnn,window=0")
     with pytest.raises(ConfigError, match="did you mean 'lfu'"):
         check_policy("lfv")

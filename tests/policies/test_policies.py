@@ -6,6 +6,7 @@ import json
 import math
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path as File
 from typing import ClassVar
 
@@ -15,6 +16,7 @@ import prefix_cache_model as model
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from marking_model import RltByEvents
 
 from kvsim import ConfigError, PolicyError
 from kvsim.kernels import jitted
@@ -24,13 +26,16 @@ from kvsim.policies import (
     EvictionPolicy,
     Policy,
     QueuePolicy,
+    SampledPolicy,
     ScorePolicy,
     find_policy,
     installed_policies,
     make_policy,
 )
 from kvsim.policies.arc import Arc
+from kvsim.policies.base import Setting
 from kvsim.policies.clock import Clock
+from kvsim.policies.dynamo_multi_lru import DynamoMultiLru
 from kvsim.policies.gdsf import Gdsf
 from kvsim.policies.hyperbolic import Hyperbolic
 from kvsim.policies.lecar import Lecar
@@ -38,24 +43,42 @@ from kvsim.policies.lfu import Lfu
 from kvsim.policies.lirs import Lirs
 from kvsim.policies.lru import Lru
 from kvsim.policies.reuse_fit import make_reuse_fit, observe
+from kvsim.policies.rlt import Rlt
 from kvsim.policies.s3_fifo import S3Fifo
 from kvsim.policies.sieve import Sieve
 from kvsim.policies.slru import Slru
 from kvsim.policies.two_q import TwoQ
 from kvsim.policies.workload_aware import WorkloadAware
+from kvsim.sim.history import first_part_of
 from kvsim.sim.prefix_replay import replay
 from kvsim.traces.prefix_tree import PrefixTree, compile_tree
 from kvsim.traces.schema import Sessions, Trace
 
 NAMES = ("a-1", "b-1", "c-1")
-WORKLOAD_AWARE = (
+VARIANTS = (
     "workload-aware,refit_s=4,window_s=12",
     "workload-aware,refit_s=4,window_s=inf,retag=true",
     "workload-aware,refit_s=2,window_s=4,shifted=true,life_s=1,min_gap_s=1",
+    "workload-aware,refit_s=4,censored=true",
+    "posterior-hazard,refit_s=4,window_s=12,retag=true",
+    "posterior-hazard,refit_s=2,censored=true",
+    "lpc,refit_s=2",
+    "trt-llm,priorities=a-1:80:3+c-1:10",
+    "pensieve,break_even_blocks=2",
+    "learned-reuse,train_share=0.5,life_s=2",
 )
-EVERY = (*POLICIES, *WORKLOAD_AWARE)
-MODELLED = [name for name in EVERY if name not in ("random", "hyperbolic", "lhd", "w-tinylfu")]
+SETTING = Setting(
+    n_items=30,
+    n_caches=1,
+    n_keys=300,
+    capacity_blocks=30,
+    category_names=NAMES,
+    seed=1,
+)
+EVERY = (*POLICIES, *VARIANTS)
+BY_CHANCE = ("random", "rlt", "hyperbolic", "lhd", "w-tinylfu")
 """What they draw, sketch and add up has tests of its own."""
+MODELLED = [name for name in EVERY if name not in BY_CHANCE]
 ONLINE = [name for name in EVERY if name != "belady"]
 
 
@@ -100,7 +123,19 @@ def hits_of(policy: Policy | str, accesses: list[model.Access], capacity: int) -
     ).tolist()
 
 
-def rule_of(policy: Policy, capacity: int) -> model.Rule:
+def without_chance(policy: Policy) -> Policy:
+    """The same policy; a sampled one looks at all candidates."""
+    return replace(policy, n_samples=0) if isinstance(policy, SampledPolicy) else policy
+
+
+def setting_of(accesses: list[model.Access]) -> Setting:
+    """What a policy may know before a replay of the accesses."""
+    arrival_s = np.array([a.now_s for a in accesses])
+    category = np.array([a.category for a in accesses], np.int32)
+    return replace(SETTING, first_part=first_part_of(tree_of(accesses), arrival_s, category))
+
+
+def rule_of(policy: Policy, capacity: int, setting: Setting) -> model.Rule:
     """The plain model of a policy, from its Python face."""
     if isinstance(policy, ScorePolicy):
         return model.Scored(policy.score)
@@ -112,14 +147,18 @@ def rule_of(policy: Policy, capacity: int) -> model.Rule:
             min_gap_s=policy.min_gap_s,
             is_shifted=policy.shifted,
             life_s=policy.life_s,
+            is_censored=policy.censored,
         )
-        params = [[1e-3, 1.0, 1.0 - math.exp(-1e-3 * policy.life_s)] for _ in NAMES]
+        params = policy.params(setting).tolist()
         return model.Queued(policy.value, params, None if policy.file else profiler)
+    if isinstance(policy, SampledPolicy):
+        return model.Valued(policy.value, policy.params(setting).tolist())
     if isinstance(policy, QueuePolicy):
         return model.Queued(policy.value, [[0.0] * 3 for _ in NAMES])
     return {
         Arc: policy_models.Arc,
         Clock: lambda _: policy_models.Clock(),
+        DynamoMultiLru: model.MultiLru,
         Lecar: policy_models.Lecar,
         Lirs: policy_models.Lirs,
         S3Fifo: policy_models.S3Fifo,
@@ -130,11 +169,12 @@ def rule_of(policy: Policy, capacity: int) -> model.Rule:
 
 
 def modelled(policy: Policy, accesses: list[model.Access], capacity: int) -> list[int]:
+    setting = setting_of(accesses)
     return model.replay(
         accesses,
-        rule_of(policy, capacity),
+        rule_of(policy, capacity, setting),
         capacity,
-        is_retagged=getattr(policy, "retag", False),
+        is_retagged=policy.bind(setting).is_retagged,
         needs_future=policy.needs_future,
     )
 
@@ -179,7 +219,7 @@ def cases(draw: st.DrawFn) -> tuple[list[model.Access], int]:
 @pytest.mark.parametrize("name", MODELLED)
 def test_a_replay_by_runs_hits_what_a_plain_model_hits_block_by_block(name: str) -> None:
     rng = np.random.default_rng(7)
-    policy = make_policy(name)
+    policy = without_chance(make_policy(name))
     n_hits = n_missed = 0
     for _ in range(300):
         accesses, capacity = random_accesses(rng)
@@ -195,7 +235,7 @@ def test_a_replay_by_runs_hits_what_a_plain_model_hits_block_by_block(name: str)
 def test_any_small_case_hits_what_a_plain_model_hits(
     case: tuple[list[model.Access], int], name: str
 ) -> None:
-    policy = make_policy(name)
+    policy = without_chance(make_policy(name))
     assert hits_of(policy, *case) == modelled(policy, *case)
 
 
@@ -266,6 +306,7 @@ TWINS: list[tuple[Policy, Policy]] = [
     (Lru(), LruByEvents()),
     (Lfu(), LfuByEvents()),
     (WorkloadAware(refit_s=4), PlainWorkloadAware(refit_s=4)),
+    (Rlt(), RltByEvents()),
 ]
 
 
@@ -315,7 +356,7 @@ def test_workload_aware_with_one_category_is_lru_block_for_block() -> None:
     for _ in range(300):
         accesses, capacity = random_accesses(rng)
         lru = hits_of("lru", accesses, capacity)
-        for policy in ("workload-aware", *WORKLOAD_AWARE):
+        for policy in ("workload-aware", *VARIANTS[:-3]):
             assert hits_of(policy, one_kind(accesses), capacity) == lru
 
 
@@ -420,11 +461,9 @@ def see(fit, end, category, now_s, params):
     observe(fit, end, category, now_s, params)
 
 
-@pytest.mark.parametrize("is_shifted", [False, True])
+@pytest.mark.parametrize("fit_kind", ["mle", "shifted", "censored"])
 @pytest.mark.parametrize("window_s", [2.0, 6.0, math.inf])
-def test_the_fit_by_segments_is_the_fit_block_by_block(
-    window_s: float, *, is_shifted: bool
-) -> None:
+def test_the_fit_by_segments_is_the_fit_block_by_block(window_s: float, fit_kind: str) -> None:
     rng = np.random.default_rng(15)
     n_refits = 0
     for _ in range(100):
@@ -438,10 +477,18 @@ def test_the_fit_by_segments_is_the_fit_block_by_block(
             window_s=window_s,
             min_gap_s=0.25,
             life_s=5.0,
-            is_shifted=is_shifted,
+            is_shifted=fit_kind == "shifted",
+            is_censored=fit_kind == "censored",
         )
         params = np.full((len(NAMES), 3), 7.0)
-        profiler = model.Profiler(len(NAMES), 2.0, window_s, 0.25, is_shifted)
+        profiler = model.Profiler(
+            n_categories=len(NAMES),
+            refit_s=2.0,
+            window_s=window_s,
+            min_gap_s=0.25,
+            is_shifted=fit_kind == "shifted",
+            is_censored=fit_kind == "censored",
+        )
         expected = params.tolist()
         for t, access in enumerate(accesses):
             see(fit, int(tree.end[t]), access.category, access.now_s, params)

@@ -1,0 +1,100 @@
+"""How a policy's functions become C functions: compiled, or as calls back to Python."""
+
+from __future__ import annotations
+
+import ctypes
+import inspect
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from .. import PolicyError
+from ..kernels import CompileError, c_function, inner
+from .block import Block
+
+if TYPE_CHECKING:
+    from .base import Binding, QueuePolicy, ScorePolicy
+
+
+def python_function(
+    function: Callable[..., float], n_ints: int, n_floats: int, binding: Binding
+) -> int:
+    """Make a Python function callable from compiled code; an exception becomes NaN, and is kept."""
+
+    def guarded(*args: Any) -> float:
+        try:
+            return function(*args)
+        except BaseException as error:
+            binding.errors.append(error)
+            return float("nan")
+
+    kind = ctypes.CFUNCTYPE(
+        ctypes.c_double, *[ctypes.c_int64] * n_ints, *[ctypes.c_double] * n_floats
+    )
+    pointer = kind(guarded)
+    binding.kept_alive.append(pointer)
+    return ctypes.cast(pointer, ctypes.c_void_p).value or 0
+
+
+def compiled_score(policy: type[ScorePolicy]) -> int:
+    from .order import N_FEATURES
+
+    score: Any = inner(policy.score)
+    make: Any = Block
+
+    def call(
+        block_id: int,
+        key: float,
+        depth: float,
+        category: float,
+        last_access: float,
+        last_access_s: float,
+        inserted: float,
+        inserted_s: float,
+        n_hits: float,
+        next_use: float,
+        clock: float,
+    ) -> float:
+        block = make(
+            block_id,
+            key,
+            depth,
+            category,
+            last_access,
+            last_access_s,
+            inserted,
+            inserted_s,
+            n_hits,
+            next_use,
+            clock,
+        )
+        return float(score(block))
+
+    return c_function_of(policy, call, 1, N_FEATURES - 1)
+
+
+def compiled_value(policy: type[QueuePolicy]) -> int:
+    value: Any = inner(policy.value)
+
+    def call(category: int, age_s: float, a: float, b: float, c: float) -> float:
+        return float(value(category, age_s, a, b, c))
+
+    return c_function_of(policy, call, 1, 4)
+
+
+_COMPILED: dict[type, int] = {}
+"""Addresses of compiled functions by policy class: compiling twice gives the same function."""
+
+
+def c_function_of(policy: type, call: Callable[..., float], n_ints: int, n_floats: int) -> int:
+    """Compile a policy's function; it is kept for later runs if it is one of kvsim's own."""
+    if policy not in _COMPILED:
+        is_own = policy.__module__.startswith(f"{__package__}.")
+        name = f"{policy.__module__}.{policy.__qualname__}" if is_own else None
+        try:
+            _COMPILED[policy] = c_function(call, n_ints, n_floats, name=name)
+        except CompileError as error:
+            raise PolicyError(
+                f"policy {inspect.getfile(policy)}:{policy.__name__}: cannot be compiled:"
+                f" {error}; without compiled = True it runs as plain Python"
+            ) from None
+    return _COMPILED[policy]

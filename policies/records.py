@@ -1,0 +1,130 @@
+"""Records that the owner of an order and its policy share, and views of them. Knows no rule."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..kernels import inner, view
+
+ITEM = np.dtype(
+    [
+        ("rank", "f8"),
+        ("last", "i8"),
+        ("place", "i4"),
+        ("depth", "i4"),
+        ("is_candidate", "i4"),
+        ("category", "i4"),
+        ("hits", "i4"),
+        ("key", "i4"),
+        ("last_s", "f8"),
+        ("inserted_s", "f8"),
+        ("inserted", "i8"),
+        ("clock", "f8"),
+        ("next_use", "f8"),
+    ],
+    align=True,
+)
+"""History of an item, and its place in its heap."""
+
+ENTRY = np.dtype([("rank", "f8"), ("last", "i8"), ("x", "i4"), ("depth", "i4")], align=True)
+"""An entry of a heap: the item, and what it is compared by. Entry 0 holds the heap's size in x, and
+the value of a queue's head, last used at `last`, in rank."""
+
+ORDER = np.dtype(
+    [
+        ("mode", "i8"),
+        ("score", "i8"),
+        ("value", "i8"),
+        ("event", "i8"),
+        ("state", "i8"),
+        ("n_queues", "i8"),
+        ("first_heap", "i8"),
+        ("span", "i8"),
+        ("is_retagged", "i8"),
+        ("is_stamped_on_release", "i8"),
+        ("is_tied", "i8"),
+        ("error", "i8"),
+        ("culprit", "i8"),
+        ("clock", "f8"),
+        ("valued_s", "f8"),
+        ("params", "i8"),
+        ("n_params", "i8"),
+        ("n_samples", "i8"),
+        ("generator", "i8"),
+        ("window", "i8"),
+        ("refresh_steps", "i8"),
+        ("demands", "i8"),
+        ("n_scans", "i8"),
+        ("n_known", "i8"),
+        ("n_waiting", "i8"),
+        ("scanned_step", "i8"),
+        ("scanned_preemptions", "i8"),
+        ("scanned_head", "i8"),
+        ("scanned_waiting", "i8"),
+    ],
+    align=True,
+)
+"""One cache's order: its mode, the C addresses of the policy's functions, its ageing clock. From
+`params` on, what a sampled policy needs: the address of its parameters, its random numbers, and
+its last look at the waiting queue (see `kvsim.sim.look_ahead`)."""
+
+DEMAND = np.dtype([("next_start", "f8"), ("n_users", "i4"), ("scan", "i4")], align=True)
+"""What the queue scan number `scan` found of an item: place of the first waiting request that
+uses it, and how many do."""
+
+NOT_A_NUMBER = 1
+"""Error: a score or value was NaN, or a Python policy raised."""
+
+N_FEATURES = 11
+"""Numbers that describe a block to a policy; see `kvsim.policies.base.Block` for their order."""
+
+
+@inner
+def ints_at(address: int, n: int) -> NDArray[np.int64]:
+    """View memory at `address` as n int64: how a compiled policy reaches its state."""
+    return view(address, (n,), np.int64)
+
+
+@inner
+def items_at(address: int, n: int) -> NDArray[Any]:
+    """View memory at `address` as n records of ITEM."""
+    return view(address, (n,), ITEM)
+
+
+@inner
+def heaps_at(address: int, n: int) -> NDArray[Any]:
+    """View memory at `address` as n records of ENTRY."""
+    return view(address, (n,), ENTRY)
+
+
+@inner
+def numbers_at(address: int, n: int) -> NDArray[np.int32]:
+    """View memory at `address` as n int32."""
+    return view(address, (n,), np.int32)
+
+
+Items = NDArray[Any]
+Heaps = NDArray[Any]
+Entry = Any  # a record of dtype ENTRY
+Order = Any  # a record of dtype ORDER
+
+
+@inner
+def features(items: Items, x: int) -> tuple[float, ...]:
+    """Return what describes an item to a policy, but for its number."""
+    b = items[x]
+    return (
+        float(b.key),
+        float(b.depth),
+        float(b.category),
+        float(b.last),
+        b.last_s,
+        float(b.inserted),
+        b.inserted_s,
+        float(b.hits),
+        b.next_use,
+        b.clock,
+    )

@@ -1,0 +1,156 @@
+"""The contract of a policy whose values change with time or with the waiting queue."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import ConfigError
+from ..kernels import inner, view
+from .base import Binding, Policy, Setting
+from .block import Block
+from .calls import c_function_of, python_function
+
+
+class Moment(NamedTuple):
+    """What a policy may know at an eviction, beside the block's past: never the future.
+
+    A cache-only replay has no queue. There, and for a policy that does not ask for it, nobody
+    is known to wait for any block: (now_s, inf, 0, 0, 0).
+    """
+
+    now_s: float
+    """Simulated time, in seconds."""
+    next_start: float
+    """Waiting requests before the first one whose prompt contains the block; infinite if none
+    that was looked at does."""
+    n_waiting_users: float
+    """Waiting requests looked at whose prompts contain the block."""
+    is_fresh: float
+    """1 if the block was cached after the last look at the queue: then the two before say nothing;
+    else 0."""
+    n_waiting: float
+    """Waiting requests looked at."""
+
+
+class SampledPolicy(Policy):
+    """A policy of one value a block at the time of an eviction: the lowest one leaves.
+
+    The values of `n_samples` candidates drawn at random are compared, or of all if that is 0.
+    Equal values: the longest unused block first, then the deeper one.
+    """
+
+    is_uniform = False  # block by block another sample is drawn than run by run
+    compiled: ClassVar[bool] = False
+    """Whether `value` is a static method of plain arithmetic, to be compiled."""
+    needs_queue: ClassVar[bool] = False
+    """Whether it looks at the waiting queue."""
+
+    n_samples: int = 64
+    """Candidates whose values are compared; 0 for all."""
+    window: int = 64
+    """Waiting requests looked at, from the head of the queue, if it `needs_queue`."""
+    refresh_steps: int = 1
+    """Scheduler steps between two looks at the queue; after a preemption it looks anew."""
+
+    @abstractmethod
+    def value(self, block: Block, now: Moment, p: Sequence[float]) -> float:
+        """Worth of keeping `block`; `p` is the row of `params` for the block's category."""
+
+    def params(self, setting: Setting) -> NDArray[np.float64]:
+        """(n_categories, 3 or more): the numbers that `value` gets for each category.
+
+        If the policy follows the arrivals (`Binding.fit_arguments`), the fit writes the first 3.
+        """
+        return np.zeros((len(setting.category_names), 3))
+
+    def bind(self, setting: Setting) -> Binding:
+        from .order import SAMPLED
+        from .records import DEMAND
+
+        for name, least in (("n_samples", 0), ("window", 1), ("refresh_steps", 1)):
+            if getattr(self, name) < least:
+                raise ConfigError(
+                    f"{type(self).__name__}: {name} must be at least {least},"
+                    f" got {getattr(self, name)}"
+                )
+        binding = Binding(mode=SAMPLED, n_queues=len(setting.category_names))
+        binding.params = np.ascontiguousarray(self.params(setting), np.float64)
+        binding.n_samples = self.n_samples
+        binding.generators = [
+            int(np.random.SeedSequence([setting.seed, cache]).generate_state(1)[0])
+            for cache in range(setting.n_caches)
+        ]
+        if self.needs_queue:
+            binding.window = self.window
+            binding.refresh_steps = self.refresh_steps
+            binding.demands = np.zeros(setting.n_items, DEMAND)
+        if self.compiled:
+            binding.value = _compiled(type(self))
+        else:
+            binding.value = self._python_value(binding)
+        return binding
+
+    def _python_value(self, binding: Binding) -> int:
+        from .records import N_FEATURES
+        from .sampling import N_MOMENT
+
+        make_block: Any = Block  # it declares as int what comes as float
+
+        def value(block_id: int, _row: int, _n_params: int, *numbers: float) -> float:
+            block = make_block(block_id, *numbers[: N_FEATURES - 1])
+            p = binding.params[int(block.category)].tolist()
+            return float(self.value(block, Moment(*numbers[N_FEATURES - 1 :]), p))
+
+        return python_function(value, 3, N_FEATURES - 1 + N_MOMENT, binding)
+
+
+def _compiled(policy: type[SampledPolicy]) -> int:
+    from .records import N_FEATURES
+    from .sampling import N_MOMENT
+
+    value: Any = inner(policy.value)
+    make_block: Any = Block
+    make_moment: Any = Moment
+
+    def call(
+        block_id: int,
+        row: int,
+        n_params: int,
+        key: float,
+        depth: float,
+        category: float,
+        last_access: float,
+        last_access_s: float,
+        inserted: float,
+        inserted_s: float,
+        n_hits: float,
+        next_use: float,
+        clock: float,
+        now_s: float,
+        next_start: float,
+        n_waiting_users: float,
+        is_fresh: float,
+        n_waiting: float,
+    ) -> float:
+        block = make_block(
+            block_id,
+            key,
+            depth,
+            category,
+            last_access,
+            last_access_s,
+            inserted,
+            inserted_s,
+            n_hits,
+            next_use,
+            clock,
+        )
+        now = make_moment(now_s, next_start, n_waiting_users, is_fresh, n_waiting)
+        return float(value(block, now, view(row, (n_params,), np.float64)))
+
+    return c_function_of(policy, call, 3, N_FEATURES - 1 + N_MOMENT)
