@@ -38,16 +38,14 @@ class _Late:
         _numba()
         return self._make()
 
-    @property
+    @cached_property
     def _numba_type_(self) -> Any:  # what numba asks an object that it does not know
         from numba.core.registry import cpu_target
 
-        if "made" not in self.__dict__:
-            made = self.made
-            cpu_target.typing_context.refresh()  # numba looks for new intrinsics only when told
-            cpu_target.target_context.refresh()
-            return cpu_target.typing_context.resolve_value_type(made)
-        return cpu_target.typing_context.resolve_value_type(self.made)
+        made = self.made
+        cpu_target.typing_context.refresh()  # numba looks for new intrinsics only when told
+        cpu_target.target_context.refresh()
+        return cpu_target.typing_context.resolve_value_type(made)
 
 
 class _Inner(_Late):
