@@ -224,7 +224,7 @@ def test_nothing_fits(kvsim: Kvsim, tmp_path: Path) -> None:
         (("--latency-affine", "0,0,0,-1"), ["-1"]),
         (("--latency-affine", "nan,0,0,0"), ["nan"]),
         (("--policy", "lur"), ["unknown policy 'lur'", "did you mean 'lru'?"]),
-        (("--policy", "workload-aware,lives=3"), ["unknown parameter 'lives'", "life_s"]),
+        (("--policy", "workload-aware,livs=3"), ["unknown parameter 'livs'", "life_s"]),
         (("--policy", "workload-aware,life_s=long"), ["life_s must be float", "'long'"]),
         (("--policy", "workload-aware,life_s=0"), ["life_s must be positive"]),
         (("--policy", "workload-aware,file=none.json"), ["none.json: cannot be read"]),

@@ -32,11 +32,6 @@ class Format:
 
 
 FORMATS: dict[str, Format] = {
-    "weka": Format(
-        what="JSON lines with a Claude Code session each",
-        sniff=weka.sniff,
-        read=weka.read,
-    ),
     "mooncake": Format(
         what="JSON lines with timestamp, input_length, output_length, hash_ids",
         sniff=mooncake.sniff,
@@ -48,6 +43,11 @@ FORMATS: dict[str, Format] = {
         sniff=parquet.sniff,
         read=parquet.read,
         write=parquet_writer.write,
+    ),
+    "weka": Format(
+        what="JSON lines with a Claude Code session each",
+        sniff=weka.sniff,
+        read=weka.read,
     ),
 }
 

@@ -23,6 +23,7 @@ from .id_lists import IdLists
 
 _Row: TypeAlias = dict[str, Any]
 _BOM = b"\xef\xbb\xbf"
+_OF_OTHERS = (b'"chat_id"', b'"hash_id_scope"')
 _BATCH_BYTES = 1 << 18
 _REQUIRED = ("arrival_s", "input_tokens", "output_tokens")
 _OPTIONAL = ("request_id", "session", "turn", "category")
@@ -32,10 +33,12 @@ _LOWEST = {"input_tokens": 0, "output_tokens": 0, "turn": 1}
 def sniff(start: bytes) -> bool:
     """Say whether a file that starts so may be of this format.
 
-    Lines with `chat_id` belong to the Qwen-Bailian traces, whose `timestamp` is in seconds.
+    Lines with `chat_id` belong to the Qwen-Bailian traces, whose `timestamp` is in seconds, and
+    those with `hash_id_scope` to WEKA's, which are sessions.
     """
     text = start.removeprefix(_BOM).lstrip()
-    return text.startswith(b"{") and b'"chat_id"' not in text.partition(b"\n")[0]
+    line = text.partition(b"\n")[0]
+    return text.startswith(b"{") and not any(name in line for name in _OF_OTHERS)
 
 
 def read(paths: Sequence[Path]) -> Rows:
