@@ -182,5 +182,6 @@ def _wall(
 
 
 def _kvsim(arguments: list[str], **environment: str) -> None:
-    command = [sys.executable, "-m", "kvsim.cli", *arguments]
+    # the installed command, as people run it: `python -m` compiles the module anew each time
+    command = [str(Path(sys.executable).with_name("kvsim")), *arguments]
     subprocess.run(command, check=True, capture_output=True, env=os.environ | environment)
