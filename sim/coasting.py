@@ -6,19 +6,9 @@ import numpy as np
 
 from ..calibration.latency import step_seconds
 from ..kernels import inner
+from .records import MARK_ALLOWANCE
 from .scheduler import block_count, grow
-from .state import (
-    MARK_ALLOWANCE,
-    State,
-    instances,
-    latency,
-    marks,
-    pools,
-    requests,
-    running,
-    sample_every_s,
-    sizes,
-)
+from .state import State, instances, latency, marks, pools, requests, running, sample_every_s, sizes
 
 LONGEST_COAST = 1 << 20
 """Steps after which a coast pauses, so that a run can be interrupted."""

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import IO
 
 from .. import OutputError
-from .state import MARK_LOG, MARK_LOG_STEPS, Cluster
+from .records import MARK_LOG, MARK_LOG_STEPS
+from .state import Cluster
 
 
 class DecisionLog:

@@ -32,23 +32,10 @@ from .instance import (
     enqueue,
     next_event_s,
 )
+from .records import FINISHED, MARK_ALLOWANCE, MARK_AWAITED, MARK_ROUTED, PENDING, REJECTED
 from .router import ROUND_ROBIN, choose
 from .setup import Prepared
-from .state import (
-    FINISHED,
-    MARK_ALLOWANCE,
-    MARK_AWAITED,
-    MARK_ROUTED,
-    PENDING,
-    REJECTED,
-    State,
-    host_params,
-    instances,
-    marks,
-    params,
-    requests,
-    sizes,
-)
+from .state import State, host_params, instances, marks, params, requests, sizes
 
 STEPS_A_CALL = 1 << 18
 """Scheduler steps before compiled code returns, so that a run can be watched and interrupted."""

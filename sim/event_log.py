@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .state import EVENT, MARK_EVENTS, Cluster
+from .records import EVENT, MARK_EVENTS
+from .state import Cluster
 
 
 class EventLog:

@@ -15,7 +15,7 @@ from ..policies.lru import Lru
 from ..policies.order import ITEM, LRU_LIST, make_orders
 from .config import HostConfig
 from .host_tier import WRITE_BACK, WRITE_THROUGH
-from .state import HOST, HOST_BLOCK
+from .records import HOST, HOST_BLOCK
 
 WRITES = {"write-through": WRITE_THROUGH, "write-back": WRITE_BACK, "selective": WRITE_THROUGH}
 

@@ -10,18 +10,9 @@ import numpy as np
 from ..kernels import inner
 from .coasting import coast
 from .recording import has_event_room, has_log_room
+from .records import MARK_ALLOWANCE, WAITING
 from .scheduler import commit, schedule
-from .state import (
-    MARK_ALLOWANCE,
-    WAITING,
-    State,
-    host_orders,
-    instances,
-    marks,
-    orders,
-    requests,
-    sizes,
-)
+from .state import State, host_orders, instances, marks, orders, requests, sizes
 
 OK = 0
 FULL_LOG = 1

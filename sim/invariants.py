@@ -6,8 +6,8 @@ import numpy as np
 
 from .host_tier import WRITE_BACK
 from .kvcache import UNINDEXED
+from .records import FINISHED, REJECTED, STRIP_BITS, STRIP_KEYS, STRIP_MASK
 from .setup import Prepared
-from .state import FINISHED, REJECTED, STRIP_BITS, STRIP_KEYS, STRIP_MASK
 
 
 def check_cluster(prepared: Prepared) -> None:

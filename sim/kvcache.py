@@ -30,12 +30,8 @@ from ..policies.order import (
 )
 from .host_tier import WRITE_BACK, host_store
 from .recording import record_event
+from .records import BLOCK_BYTES, EVICTED, STRIP_BITS, STRIP_KEYS, STRIP_MASK
 from .state import (
-    BLOCK_BYTES,
-    EVICTED,
-    STRIP_BITS,
-    STRIP_KEYS,
-    STRIP_MASK,
     State,
     block_hits,
     blocks,

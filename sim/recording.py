@@ -5,13 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from ..kernels import inner
+from .records import EVICTED, FINISHED, MARK_EVENTS, MARK_LOG, MARK_LOG_STEPS, SAMPLE_FIELDS
 from .state import (
-    EVICTED,
-    FINISHED,
-    MARK_EVENTS,
-    MARK_LOG,
-    MARK_LOG_STEPS,
-    SAMPLE_FIELDS,
     State,
     entries,
     events,

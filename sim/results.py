@@ -18,7 +18,8 @@ from ..traces.schema import Trace
 from . import metrics
 from .config import RunConfig
 from .host_tier import BLOCK_BYTES
-from .state import FINISHED, REJECTED, SAMPLE_FIELDS, Cluster
+from .records import FINISHED, REJECTED, SAMPLE_FIELDS
+from .state import Cluster
 
 Summary = dict[str, Any]
 

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from .. import ConfigError
 from ..kernels import inner
 from .kvcache import holds
+from .records import MARK_ROUTED
 from .scheduler import write_keys
-from .state import MARK_ROUTED, State, instances, marks, requests, sizes
+from .state import State, instances, marks, requests, sizes
 
 ROUND_ROBIN = 0
 LEAST_LOADED = 1

@@ -27,14 +27,8 @@ from .host_tier import (
 from .kvcache import index_private, lookup, publish, release, take, touch
 from .look_ahead import look_ahead
 from .recording import log_step, record_event, sample, sign_evictions
+from .records import ADMITTED, FINISHED, LOADING, MARK_AWAITED, PREEMPTED, RUNNING, WAITING
 from .state import (
-    ADMITTED,
-    FINISHED,
-    LOADING,
-    MARK_AWAITED,
-    PREEMPTED,
-    RUNNING,
-    WAITING,
     State,
     blocks,
     entries,

@@ -20,7 +20,7 @@ from .config import EngineConfig
 from .history import first_part_of
 from .host_setup import HostChoice, host_state
 from .pointers import lines_of_zeros
-from .state import (
+from .records import (
     BLOCK,
     EVENT,
     INSTANCE,
@@ -32,8 +32,8 @@ from .state import (
     SAMPLE_FIELDS,
     STRIP_BITS,
     STRIP_KEYS,
-    Cluster,
 )
+from .state import Cluster
 
 MOST_TURNS = 6
 """Turns from this one on are one category."""

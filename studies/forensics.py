@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from ..calibration.latency import LatencyModel
 from ..kernels import inner, kernel
-from ..sim.state import EVICTED, PREEMPTED
+from ..sim.records import EVICTED, PREEMPTED
 from ..traces.prefix_tree import PrefixTree
 
 REASONS = ("cold", "capacity", "routing", "preemption", "in_flight", "gap")

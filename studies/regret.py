@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..sim.config import EngineConfig
-from ..sim.state import FINISHED
+from ..sim.records import FINISHED
 from ..traces.prefix_tree import PrefixTree
 from .optimum import optimum_replay
 

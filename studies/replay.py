@@ -22,10 +22,10 @@ from ..sim.engine import Progress, World
 from ..sim.event_log import EventLog
 from ..sim.host_setup import HostChoice
 from ..sim.invariants import check_cluster
+from ..sim.records import FINISHED
 from ..sim.results import RunResult, manifest, request_table, summarise, time_table, turns
 from ..sim.router import router_code
 from ..sim.setup import prepare
-from ..sim.state import FINISHED
 from ..traces.compiled import CompiledTrace
 from ..traces.prefix_tree import PrefixTree
 from .curves import hit_ratio, lru_curve
