@@ -7,6 +7,7 @@ as attributes of `Cluster`.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from ..kernels import inner, view
 from ..policies.order import ENTRY, ITEM, ORDER
+from . import records
 from .pointers import Pointers
 from .records import (
     BLOCK,
@@ -21,12 +23,8 @@ from .records import (
     HOST,
     HOST_BLOCK,
     INSTANCE,
-    N_MARKS,
     POOL,
     REQUEST,
-    SAMPLE_FIELDS,
-    STRIP_BITS,
-    STRIP_KEYS,
 )
 
 SIZES = (
@@ -134,323 +132,117 @@ def sizes(c: State) -> Any:
     return view(c, (1,), STATE)[0]
 
 
+def _array(name: str, shape: str) -> Any:
+    """Make the compiled function from the state's address to one of its arrays.
+
+    `shape` is the array's, in terms of SIZES and of the constants in `records`.
+    """
+    own = re.sub(r"[a-z_]+", lambda word: f"s.{word[0]}" if word[0] in SIZES else word[0], shape)
+    names = vars(records) | globals() | {"element": np.dtype(ARRAYS[name])}
+    source = f"def {name}(c):\n    s = sizes(c)\n    return view(s.{name}, ({own},), element)"
+    exec(source, names)
+    return inner(names[name])
+
+
 # The pools: instance i owns blocks i * n_blocks .. (i + 1) * n_blocks - 1.
-
-
-@inner
-def blocks(c: State) -> NDArray[Any]:
-    """(n_instances * n_blocks,) of BLOCK."""
-    s = sizes(c)
-    return view(s.blocks, (s.n_instances * s.n_blocks,), BLOCK)
-
-
-@inner
-def items(c: State) -> NDArray[Any]:
-    """The same blocks as a policy sees them, ITEM; (1,) where the lru queue orders."""
-    s = sizes(c)
-    return view(s.items, (s.n_instances * s.n_blocks,), ITEM)
-
-
-@inner
-def parent_key(c: State) -> NDArray[np.int32]:
-    """Key of the block before, by block; (1,) where the lru queue orders."""
-    s = sizes(c)
-    return view(s.parent_key, (s.n_instances * s.n_blocks,), np.int32)
-
-
-@inner
-def pools(c: State) -> NDArray[Any]:
-    """(n_instances,) of POOL."""
-    s = sizes(c)
-    return view(s.pools, (s.n_instances,), POOL)
-
-
-@inner
-def orders(c: State) -> NDArray[Any]:
-    """(n_instances,) of ORDER."""
-    s = sizes(c)
-    return view(s.orders, (s.n_instances,), ORDER)
-
-
-@inner
-def heaps(c: State) -> NDArray[Any]:
-    """(n_heap_entries,) of ENTRY: heaps of the policy."""
-    s = sizes(c)
-    return view(s.heaps, (s.n_heap_entries,), ENTRY)
-
-
-@inner
-def params(c: State) -> NDArray[np.float64]:
-    """(n_queues, n_params): a policy's numbers of each category."""
-    s = sizes(c)
-    return view(s.params, (s.n_queues, s.n_params), np.float64)
-
-
-@inner
-def strip_of(c: State) -> NDArray[np.int32]:
-    """(n_keys / STRIP_KEYS, n_instances): strip with an instance's copies of those keys; 0,
-    which stays empty, if it has none."""
-    s = sizes(c)
-    return view(s.strip_of, ((s.n_keys >> STRIP_BITS) + 1, s.n_instances), np.int32)
-
-
-@inner
-def copies(c: State) -> NDArray[np.int32]:
-    """(n_strips * STRIP_KEYS,): oldest copy of a key, -1 if none."""
-    s = sizes(c)
-    return view(s.copies, (s.n_strips * STRIP_KEYS,), np.int32)
-
-
-@inner
-def n_children(c: State) -> NDArray[np.int32]:
-    """The same shape: cached keys one block deeper; (1,) where the lru queue orders."""
-    s = sizes(c)
-    return view(s.n_children, (s.n_strips * STRIP_KEYS,), np.int32)
-
-
-@inner
-def free_strips(c: State) -> NDArray[np.int32]:
-    """(n_strips + 1,): a stack of unused strips; its height is in the last element."""
-    s = sizes(c)
-    return view(s.free_strips, (s.n_strips + 1,), np.int32)
-
-
-@inner
-def unkeyed(c: State) -> NDArray[np.int32]:
-    """(n_instances, n_blocks): stack of free blocks without a key."""
-    s = sizes(c)
-    return view(s.unkeyed, (s.n_instances, s.n_blocks), np.int32)
-
-
-@inner
-def queue(c: State) -> NDArray[np.int32]:
-    """(n_instances, n_places): ring of keyed free blocks, longest unused first, -1 for one that is
-    used again; (n_instances, 1) where a policy orders."""
-    s = sizes(c)
-    return view(s.queue, (s.n_instances, s.n_places), np.int32)
+blocks = _array("blocks", "n_instances * n_blocks")
+"""(n_instances * n_blocks,) of BLOCK."""
+items = _array("items", "n_instances * n_blocks")
+"""The same blocks as a policy sees them, ITEM; (1,) where the lru queue orders."""
+parent_key = _array("parent_key", "n_instances * n_blocks")
+"""Key of the block before, by block; (1,) where the lru queue orders."""
+pools = _array("pools", "n_instances")
+"""(n_instances,) of POOL."""
+orders = _array("orders", "n_instances")
+"""(n_instances,) of ORDER."""
+heaps = _array("heaps", "n_heap_entries")
+"""(n_heap_entries,) of ENTRY: heaps of the policy."""
+params = _array("params", "n_queues, n_params")
+"""(n_queues, n_params): a policy's numbers of each category."""
+strip_of = _array("strip_of", "(n_keys >> STRIP_BITS) + 1, n_instances")
+"""(n_keys / STRIP_KEYS, n_instances): strip with an instance's copies of those keys; 0,
+which stays empty, if it has none."""
+copies = _array("copies", "n_strips * STRIP_KEYS")
+"""(n_strips * STRIP_KEYS,): oldest copy of a key, -1 if none."""
+n_children = _array("n_children", "n_strips * STRIP_KEYS")
+"""The same shape: cached keys one block deeper; (1,) where the lru queue orders."""
+free_strips = _array("free_strips", "n_strips + 1")
+"""(n_strips + 1,): a stack of unused strips; its height is in the last element."""
+unkeyed = _array("unkeyed", "n_instances, n_blocks")
+"""(n_instances, n_blocks): stack of free blocks without a key."""
+queue = _array("queue", "n_instances, n_places")
+"""(n_instances, n_places): ring of keyed free blocks, longest unused first, -1 for one that is
+used again; (n_instances, 1) where a policy orders."""
 
 
 # The requests and their prefix tree (see kvsim.traces.prefix_tree).
-
-
-@inner
-def requests(c: State) -> NDArray[Any]:
-    """(n_requests,) of REQUEST."""
-    s = sizes(c)
-    return view(s.requests, (s.n_requests,), REQUEST)
-
-
-@inner
-def instances(c: State) -> NDArray[Any]:
-    """(n_instances,) of INSTANCE."""
-    s = sizes(c)
-    return view(s.instances, (s.n_instances,), INSTANCE)
-
-
-@inner
-def segment_parent(c: State) -> NDArray[np.int32]:
-    """(n_segments,)"""
-    s = sizes(c)
-    return view(s.segment_parent, (s.n_segments,), np.int32)
-
-
-@inner
-def segment_depth(c: State) -> NDArray[np.int32]:
-    """(n_segments,)"""
-    s = sizes(c)
-    return view(s.segment_depth, (s.n_segments,), np.int32)
-
-
-@inner
-def segment_first_key(c: State) -> NDArray[np.int64]:
-    """(n_segments,)"""
-    s = sizes(c)
-    return view(s.segment_first_key, (s.n_segments,), np.int64)
-
-
-@inner
-def segment_of(c: State) -> NDArray[np.int32]:
-    """(n_segment_keys,): segment of a key; empty unless the policy needs the future."""
-    s = sizes(c)
-    return view(s.segment_of, (s.n_segment_keys,), np.int32)
-
-
-@inner
-def uses(c: State) -> NDArray[np.int32]:
-    """(n_uses,): requests that touch each segment, in order of arrival; empty likewise."""
-    s = sizes(c)
-    return view(s.uses, (s.n_uses,), np.int32)
-
-
-@inner
-def use_offsets(c: State) -> NDArray[np.int64]:
-    """(n_segments + 1,): where the uses of each segment start."""
-    s = sizes(c)
-    return view(s.use_offsets, (s.n_segments + 1,), np.int64)
+requests = _array("requests", "n_requests")
+"""(n_requests,) of REQUEST."""
+instances = _array("instances", "n_instances")
+"""(n_instances,) of INSTANCE."""
+segment_parent = _array("segment_parent", "n_segments")
+"""(n_segments,)"""
+segment_depth = _array("segment_depth", "n_segments")
+"""(n_segments,)"""
+segment_first_key = _array("segment_first_key", "n_segments")
+"""(n_segments,)"""
+segment_of = _array("segment_of", "n_segment_keys")
+"""(n_segment_keys,): segment of a key; empty unless the policy needs the future."""
+uses = _array("uses", "n_uses")
+"""(n_uses,): requests that touch each segment, in order of arrival; empty likewise."""
+use_offsets = _array("use_offsets", "n_segments + 1")
+"""(n_segments + 1,): where the uses of each segment start."""
 
 
 # The open step and the running requests of each instance.
-
-
-@inner
-def tables(c: State) -> NDArray[np.int32]:
-    """(n_instances, n_tables, n_table_blocks): blocks of running requests."""
-    s = sizes(c)
-    shape = (s.n_instances, s.n_tables, s.n_table_blocks)
-    return view(s.tables, shape, np.int32)
-
-
-@inner
-def table_keys(c: State) -> NDArray[np.int32]:
-    """The same shape: keys of a request's full blocks, prompt and output."""
-    s = sizes(c)
-    shape = (s.n_instances, s.n_tables, s.n_table_blocks)
-    return view(s.table_keys, shape, np.int32)
-
-
-@inner
-def free_tables(c: State) -> NDArray[np.int32]:
-    """(n_instances, n_tables): stack of unused tables."""
-    s = sizes(c)
-    return view(s.free_tables, (s.n_instances, s.n_tables), np.int32)
-
-
-@inner
-def running(c: State) -> NDArray[np.int32]:
-    """(n_instances, max_num_seqs): requests in order of admission."""
-    s = sizes(c)
-    return view(s.running, (s.n_instances, s.max_num_seqs), np.int32)
-
-
-@inner
-def entries(c: State) -> NDArray[np.int32]:
-    """(n_instances, max_num_seqs, 3): request, n tokens, C computed before; of the open step."""
-    s = sizes(c)
-    return view(s.entries, (s.n_instances, s.max_num_seqs, 3), np.int32)
-
-
-@inner
-def preempted(c: State) -> NDArray[np.int32]:
-    """(n_instances, max_num_seqs): preempted in the open step, in order."""
-    s = sizes(c)
-    return view(s.preempted, (s.n_instances, s.max_num_seqs), np.int32)
+tables = _array("tables", "n_instances, n_tables, n_table_blocks")
+"""(n_instances, n_tables, n_table_blocks): blocks of running requests."""
+table_keys = _array("table_keys", "n_instances, n_tables, n_table_blocks")
+"""The same shape: keys of a request's full blocks, prompt and output."""
+free_tables = _array("free_tables", "n_instances, n_tables")
+"""(n_instances, n_tables): stack of unused tables."""
+running = _array("running", "n_instances, max_num_seqs")
+"""(n_instances, max_num_seqs): requests in order of admission."""
+entries = _array("entries", "n_instances, max_num_seqs, 3")
+"""(n_instances, max_num_seqs, 3): request, n tokens, C computed before; of the open step."""
+preempted = _array("preempted", "n_instances, max_num_seqs")
+"""(n_instances, max_num_seqs): preempted in the open step, in order."""
 
 
 # What is recorded.
-
-
-@inner
-def log(c: State) -> NDArray[np.int32]:
-    """(n_log,): records of finished steps; empty if nothing is logged."""
-    s = sizes(c)
-    return view(s.log, (s.n_log,), np.int32)
-
-
-@inner
-def log_start_s(c: State) -> NDArray[np.float64]:
-    """(n_log // 8,): start of each logged step."""
-    s = sizes(c)
-    return view(s.log_start_s, (s.n_log // 8,), np.float64)
-
-
-@inner
-def samples(c: State) -> NDArray[np.float64]:
-    """(n_samples, n_instances, fields): state at the first step of each interval."""
-    s = sizes(c)
-    shape = (s.n_samples, s.n_instances, len(SAMPLE_FIELDS))
-    return view(s.samples, shape, np.float64)
-
-
-@inner
-def events(c: State) -> NDArray[Any]:
-    """(n_events,) of EVENT; empty unless they are asked for."""
-    s = sizes(c)
-    return view(s.events, (s.n_events,), EVENT)
-
-
-@inner
-def marks(c: State) -> NDArray[np.int64]:
-    """(N_MARKS,)"""
-    s = sizes(c)
-    return view(s.marks, (N_MARKS,), np.int64)
-
-
-@inner
-def sample_every_s(c: State) -> NDArray[np.float64]:
-    """(1,): seconds of a sampling interval."""
-    s = sizes(c)
-    return view(s.sample_every_s, (1,), np.float64)
-
-
-@inner
-def latency(c: State) -> NDArray[np.float64]:
-    """(8,): coefficients of the latency model."""
-    s = sizes(c)
-    return view(s.latency, (8,), np.float64)
+log = _array("log", "n_log")
+"""(n_log,): records of finished steps; empty if nothing is logged."""
+log_start_s = _array("log_start_s", "n_log // 8")
+"""(n_log // 8,): start of each logged step."""
+samples = _array("samples", "n_samples, n_instances, len(SAMPLE_FIELDS)")
+"""(n_samples, n_instances, fields): state at the first step of each interval."""
+events = _array("events", "n_events")
+"""(n_events,) of EVENT; empty unless they are asked for."""
+marks = _array("marks", "N_MARKS")
+"""(N_MARKS,)"""
+sample_every_s = _array("sample_every_s", "1")
+"""(1,): seconds of a sampling interval."""
+latency = _array("latency", "8")
+"""(8,): coefficients of the latency model."""
 
 
 # The host's part of the cache.
-
-
-@inner
-def hosts(c: State) -> NDArray[Any]:
-    """(n_instances,) of HOST."""
-    s = sizes(c)
-    return view(s.hosts, (s.n_instances,), HOST)
-
-
-@inner
-def host_blocks(c: State) -> NDArray[Any]:
-    """(n_instances * n_host,) of HOST_BLOCK."""
-    s = sizes(c)
-    return view(s.host_blocks, (s.n_instances * s.n_host,), HOST_BLOCK)
-
-
-@inner
-def host_slots(c: State) -> NDArray[np.int32]:
-    """(n_instances, n_host_slots): hash table of host blocks by key, -1 where free."""
-    s = sizes(c)
-    return view(s.host_slots, (s.n_instances, s.n_host_slots), np.int32)
-
-
-@inner
-def host_items(c: State) -> NDArray[Any]:
-    """The host blocks as the host's policy sees them, ITEM; (1,) where the lru list orders."""
-    s = sizes(c)
-    return view(s.host_items, (s.n_instances * s.n_host,), ITEM)
-
-
-@inner
-def host_orders(c: State) -> NDArray[Any]:
-    """(n_instances,) of ORDER."""
-    s = sizes(c)
-    return view(s.host_orders, (s.n_instances,), ORDER)
-
-
-@inner
-def host_heaps(c: State) -> NDArray[Any]:
-    """(n_host_heap_entries,) of ENTRY."""
-    s = sizes(c)
-    return view(s.host_heaps, (s.n_host_heap_entries,), ENTRY)
-
-
-@inner
-def host_params(c: State) -> NDArray[np.float64]:
-    """(n_host_queues, 3): parameters of the host policy's category queues."""
-    s = sizes(c)
-    return view(s.host_params, (s.n_host_queues, 3), np.float64)
-
-
-@inner
-def block_hits(c: State) -> NDArray[np.int32]:
-    """(n_instances * n_blocks,): uses of a GPU block since it was taken; (1,) unless the host
-    stores only what was used several times."""
-    s = sizes(c)
-    return view(s.block_hits, (s.n_instances * s.n_blocks,), np.int32)
-
-
-@inner
-def links(c: State) -> NDArray[np.float64]:
-    """(4,): see `host_tier`."""
-    s = sizes(c)
-    return view(s.links, (4,), np.float64)
+hosts = _array("hosts", "n_instances")
+"""(n_instances,) of HOST."""
+host_blocks = _array("host_blocks", "n_instances * n_host")
+"""(n_instances * n_host,) of HOST_BLOCK."""
+host_slots = _array("host_slots", "n_instances, n_host_slots")
+"""(n_instances, n_host_slots): hash table of host blocks by key, -1 where free."""
+host_items = _array("host_items", "n_instances * n_host")
+"""The host blocks as the host's policy sees them, ITEM; (1,) where the lru list orders."""
+host_orders = _array("host_orders", "n_instances")
+"""(n_instances,) of ORDER."""
+host_heaps = _array("host_heaps", "n_host_heap_entries")
+"""(n_host_heap_entries,) of ENTRY."""
+host_params = _array("host_params", "n_host_queues, 3")
+"""(n_host_queues, 3): parameters of the host policy's category queues."""
+block_hits = _array("block_hits", "n_instances * n_blocks")
+"""(n_instances * n_blocks,): uses of a GPU block since it was taken; (1,) unless the host
+stores only what was used several times."""
+links = _array("links", "4")
+"""(4,): see `host_tier`."""
