@@ -159,7 +159,8 @@ def object_code(
     """
     kinds = {"i64": types.int64, "double": types.float64}
     dispatcher = inner(function)
-    key = tuple(kinds[p] for p in parameters)
+    # a last parameter *numbers takes the rest, as in a call
+    key = dispatcher._compiler.fold_argument_types(tuple(kinds[p] for p in parameters), {})[1]
     try:
         dispatcher.compile(key)
     except NumbaError as error:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..kernels import view
-from .base import CompiledPolicy, Setting
+from .base import Block, CompiledPolicy, Setting
 from .ghosts import drop_oldest, forget, is_ghost, make_ghosts, n_ghosts, remember
 from .order import (
     EVENT_ADD,
@@ -38,21 +38,7 @@ STATE = np.dtype(
 )
 
 
-def _event(
-    event: int,
-    state: int,
-    block_id: int,
-    key: float,
-    depth: float,
-    category: float,
-    last: float,
-    last_s: float,
-    inserted: float,
-    inserted_s: float,
-    hits: float,
-    next_use: float,
-    clock: float,
-) -> float:
+def _event(event: int, state: int, block: Block) -> float:
     s = view(state, (1,), STATE)[0]
     q, once, often = s.queues, s.once_ghosts, s.often_ghosts
     if event == EVENT_VICTIM:
@@ -60,18 +46,18 @@ def _event(
         x = first(q, chosen)
         return float(x if x != NOBODY else first(q, ONCE + OFTEN - chosen))
     if event == EVENT_INSERT:
-        name = int(key)
+        name = int(block.key)
         n_once, n_often = n_ghosts(once), n_ghosts(often)
         if is_ghost(once, name):
             s.once_target = min(s.once_target + max(n_often // n_once, 1), s.capacity_blocks)
             forget(once, name)
-            append(q, block_id, OFTEN)
+            append(q, block.block_id, OFTEN)
         elif is_ghost(often, name):
             s.once_target = max(s.once_target - max(n_once // n_often, 1), 0)
             forget(often, name)
-            append(q, block_id, OFTEN)
+            append(q, block.block_id, OFTEN)
         else:
-            append(q, block_id, ONCE)
+            append(q, block.block_id, ONCE)
         while n_ghosts(once) and n_blocks(q, ONCE) + n_ghosts(once) > s.capacity_blocks:
             drop_oldest(once)
         n_cached = n_blocks(q, ONCE) + n_blocks(q, OFTEN)
@@ -80,14 +66,14 @@ def _event(
         ):
             drop_oldest(often)
     elif event == EVENT_HIT:
-        move(q, block_id, OFTEN)
+        move(q, block.block_id, OFTEN)
     elif event == EVENT_ADD:
-        offer(q, block_id)
+        offer(q, block.block_id)
     elif event == EVENT_REMOVE:
-        withdraw(q, block_id)
+        withdraw(q, block.block_id)
     elif event == EVENT_EVICT:
-        unlink(q, block_id)
-        remember(once if nodes(q)[block_id].queue == ONCE else often, int(key))
+        unlink(q, block.block_id)
+        remember(once if nodes(q)[block.block_id].queue == ONCE else often, int(block.key))
     return 0.0
 
 

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from .. import ConfigError, PolicyError
 from .block import Block as Block
-from .calls import c_function_of, compiled_score, compiled_value, python_function
+from .calls import compiled_event, compiled_score, compiled_value, python_function
 
 
 class History(NamedTuple):
@@ -308,16 +308,16 @@ class CompiledPolicy(Policy):
 
     @abstractmethod
     def event_function(self) -> Callable[..., float]:
-        """Return the function to compile: (event, state address, block id, 10 features)."""
+        """Return the function to compile: (event, state address, block) -> victim or 0."""
 
     @abstractmethod
     def new_state(self, setting: Setting, cache: int) -> NDArray[np.int64]:
         """State array of one cache, whose address the event function gets."""
 
     def bind(self, setting: Setting) -> Binding:
-        from .order import HOOKED, N_FEATURES
+        from .order import HOOKED
 
-        event = c_function_of(type(self), self.event_function(), 3, N_FEATURES - 1)
+        event = compiled_event(type(self), self.event_function())
         binding = Binding(mode=HOOKED, event=event)
         states = [self.new_state(setting, cache) for cache in range(setting.n_caches)]
         binding.states = [state.ctypes.data for state in states]

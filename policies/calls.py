@@ -12,7 +12,7 @@ from ..kernels import CompileError, c_function, inner
 from .block import Block
 
 if TYPE_CHECKING:
-    from .base import Binding, QueuePolicy, ScorePolicy
+    from .base import Binding, CompiledPolicy, QueuePolicy, ScorePolicy
 
 
 def python_function(
@@ -36,40 +36,27 @@ def python_function(
 
 
 def compiled_score(policy: type[ScorePolicy]) -> int:
-    from .order import N_FEATURES
+    from .records import N_FEATURES
 
     score: Any = inner(policy.score)
     make: Any = Block
 
-    def call(
-        block_id: int,
-        key: float,
-        depth: float,
-        category: float,
-        last_access: float,
-        last_access_s: float,
-        inserted: float,
-        inserted_s: float,
-        n_hits: float,
-        next_use: float,
-        clock: float,
-    ) -> float:
-        block = make(
-            block_id,
-            key,
-            depth,
-            category,
-            last_access,
-            last_access_s,
-            inserted,
-            inserted_s,
-            n_hits,
-            next_use,
-            clock,
-        )
-        return float(score(block))
+    def call(block_id: int, *features: float) -> float:
+        return float(score(make(block_id, *features)))
 
     return c_function_of(policy, call, 1, N_FEATURES - 1)
+
+
+def compiled_event(policy: type[CompiledPolicy], function: Callable[..., float]) -> int:
+    from .records import N_FEATURES
+
+    event_function: Any = inner(function)
+    make: Any = Block
+
+    def call(event: int, state: int, block_id: int, *features: float) -> float:
+        return float(event_function(event, state, make(block_id, *features)))
+
+    return c_function_of(policy, call, 3, N_FEATURES - 1)
 
 
 def compiled_value(policy: type[QueuePolicy]) -> int:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from .. import ConfigError
 from ..kernels import view
-from .base import CompiledPolicy, Setting
+from .base import Block, CompiledPolicy, Setting
 from .order import (
     EVENT_ADD,
     EVENT_EVICT,
@@ -25,21 +25,7 @@ STATE = np.dtype([(n, "i8") for n in ("queues", "most_uses", "next_victim", "has
 RING = 0
 
 
-def _event(
-    event: int,
-    state: int,
-    block_id: int,
-    key: float,
-    depth: float,
-    category: float,
-    last: float,
-    last_s: float,
-    inserted: float,
-    inserted_s: float,
-    hits: float,
-    next_use: float,
-    clock: float,
-) -> float:
+def _event(event: int, state: int, block: Block) -> float:
     s = view(state, (1,), STATE)[0]
     q = s.queues
     if event == EVENT_VICTIM and s.next_victim != NOBODY:
@@ -51,24 +37,24 @@ def _event(
             move(q, x, RING)
             x = oldest(q, RING)
         return float(x)
-    node = nodes(q)[block_id]
+    node = nodes(q)[block.block_id]
     has_evicted = s.has_evicted
     s.has_evicted = event == EVENT_EVICT
     if event == EVENT_HIT:
         node.uses = min(node.uses + 1, s.most_uses)
     elif event == EVENT_INSERT:
         node.uses = 0
-        append(q, block_id, RING)
+        append(q, block.block_id, RING)
     elif event == EVENT_ADD:
         node.is_candidate = 1
         if has_evicted and node.uses == 0:
-            s.next_victim = block_id
+            s.next_victim = block.block_id
     elif event == EVENT_REMOVE:
         node.is_candidate = 0
-        if block_id == s.next_victim:
+        if block.block_id == s.next_victim:
             s.next_victim = NOBODY
     elif event == EVENT_EVICT:
-        unlink(q, block_id)
+        unlink(q, block.block_id)
     return 0.0
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from .. import ConfigError
 from ..kernels import inner
-from .base import CompiledPolicy, Setting
+from .base import Block, CompiledPolicy, Setting
 from .order import (
     ENTRY,
     EVENT_ADD,
@@ -58,21 +58,7 @@ def _count(s: NDArray[np.int64], uses: NDArray[np.int32], key: int) -> None:
             uses[k] //= 2
 
 
-def _event(
-    event: int,
-    state: int,
-    block_id: int,
-    key: float,
-    depth: float,
-    category: float,
-    last: float,
-    last_s: float,
-    inserted: float,
-    inserted_s: float,
-    hits: float,
-    next_use: float,
-    clock: float,
-) -> float:
+def _event(event: int, state: int, block: Block) -> float:
     s = ints_at(state, HEADER)
     items = items_at(s[ITEMS_ADDRESS], s[N_ITEMS])
     span = s[N_ITEMS] + 2
@@ -83,17 +69,17 @@ def _event(
         while heap_first(heaps, level * span) < 0:
             level += 1
         return float(heap_first(heaps, level * span))
-    item = items[block_id]
+    item = items[block.block_id]
     if event in (EVENT_INSERT, EVENT_HIT):
-        _count(s, uses, int(key))
+        _count(s, uses, int(block.key))
     elif event == EVENT_ADD:
-        n = uses[int(key)]
+        n = uses[int(block.key)]
         item.category = int(n >= s[WARM_AT]) + int(n >= s[HOT_AT]) + int(n >= s[VERY_HOT_AT])
-        item.last = int(last)
-        item.depth = int(depth)
-        heap_push(items, heaps, item.category * span, block_id)
+        item.last = int(block.last_access)
+        item.depth = int(block.depth)
+        heap_push(items, heaps, item.category * span, block.block_id)
     elif event == EVENT_REMOVE:
-        heap_remove(items, heaps, item.category * span, block_id)
+        heap_remove(items, heaps, item.category * span, block.block_id)
     return 0.0
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from .. import ConfigError
 from ..kernels import inner, view
-from .base import CompiledPolicy, Setting
+from .base import Block, CompiledPolicy, Setting
 from .candidates import join, leave, make_candidates, n_sampled, replace, sampled
 from .draws import make_generator
 from .order import (
@@ -44,34 +44,21 @@ def _is_like(a: Record, b: Record) -> bool:
     return bool(a.uses == b.uses and a.inserted_s == b.inserted_s and a.last_s == b.last_s)
 
 
-def _event(
-    event: int,
-    state: int,
-    block_id: int,
-    key: float,
-    depth: float,
-    category: float,
-    last: float,
-    last_s: float,
-    inserted: float,
-    inserted_s: float,
-    hits: float,
-    next_use: float,
-    clock: float,
-) -> float:
+def _event(event: int, state: int, block: Block) -> float:
     s = view(state, (1,), STATE)[0]
     blocks = view(s.blocks, (s.n_items,), BLOCK)
     if event == EVENT_EVICT:
         return 0.0
     if event == EVENT_REMOVE:
-        if block_id == s.victim:
-            s.leaving = block_id
+        if block.block_id == s.victim:
+            s.leaving = block.block_id
         else:
-            leave(s.candidates, block_id)
+            leave(s.candidates, block.block_id)
         return 0.0
     if event == EVENT_ADD and s.leaving != NOBODY:  # the victim's parent, which takes its place
-        replace(s.candidates, s.leaving, block_id)
-        s.next_victim = block_id if _is_like(blocks[s.leaving], blocks[block_id]) else NOBODY
+        replace(s.candidates, s.leaving, block.block_id)
+        is_like = _is_like(blocks[s.leaving], blocks[block.block_id])
+        s.next_victim = block.block_id if is_like else NOBODY
         s.leaving = NOBODY
         return 0.0
     if s.leaving != NOBODY:
@@ -91,13 +78,13 @@ def _event(
         return float(x)
     s.victim = s.next_victim = NOBODY
     if event == EVENT_ADD:
-        join(s.candidates, block_id)
+        join(s.candidates, block.block_id)
     else:
-        block = blocks[block_id]
-        block.uses = hits + 1
-        block.inserted_s = inserted_s
-        block.last_s = last_s
-        s.now_s = last_s
+        record = blocks[block.block_id]
+        record.uses = block.n_hits + 1
+        record.inserted_s = block.inserted_s
+        record.last_s = block.last_access_s
+        s.now_s = block.last_access_s
     return 0.0
 
 

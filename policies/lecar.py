@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..kernels import inner, view
-from .base import CompiledPolicy, Setting
+from .base import Block, CompiledPolicy, Setting
 from .draws import draw_share, make_generator
 from .ghosts import drop_oldest, forget, is_ghost, make_ghosts, n_ghosts, remember
 from .order import (
@@ -75,21 +75,7 @@ def _trim(state: StateAddress) -> None:
         drop_oldest(s.lfu_ghosts)
 
 
-def _event(
-    event: int,
-    state: int,
-    block_id: int,
-    key: float,
-    depth: float,
-    category: float,
-    last: float,
-    last_s: float,
-    inserted: float,
-    inserted_s: float,
-    hits: float,
-    next_use: float,
-    clock: float,
-) -> float:
+def _event(event: int, state: int, block: Block) -> float:
     s = _sizes(state)
     n, span = s.n_items, s.n_items + 2
     items, heaps = items_at(s.items, 2 * n), heaps_at(s.heaps, 2 * span)
@@ -100,20 +86,20 @@ def _event(
     if event in (EVENT_INSERT, EVENT_HIT):
         s.n_uses += 1
         if event == EVENT_INSERT:
-            _learn(state, int(key))
+            _learn(state, int(block.key))
             _trim(state)
-        by_lru[block_id].rank = float(s.n_uses)
-        by_lfu[block_id].rank = hits
-        by_lfu[block_id].last = s.n_uses
+        by_lru[block.block_id].rank = float(s.n_uses)
+        by_lfu[block.block_id].rank = block.n_hits
+        by_lfu[block.block_id].last = s.n_uses
     elif event == EVENT_ADD:
-        heap_push(by_lru, heaps, 0, block_id)
-        heap_push(by_lfu, heaps, span, block_id)
+        heap_push(by_lru, heaps, 0, block.block_id)
+        heap_push(by_lfu, heaps, span, block.block_id)
     elif event == EVENT_REMOVE:
-        heap_remove(by_lru, heaps, 0, block_id)
-        heap_remove(by_lfu, heaps, span, block_id)
+        heap_remove(by_lru, heaps, 0, block.block_id)
+        heap_remove(by_lfu, heaps, span, block.block_id)
     elif event == EVENT_EVICT:
-        remember(s.lru_ghosts if s.is_by_lru else s.lfu_ghosts, int(key))
-        _evicted(state)[int(key)] = s.n_uses
+        remember(s.lru_ghosts if s.is_by_lru else s.lfu_ghosts, int(block.key))
+        _evicted(state)[int(block.key)] = s.n_uses
     return 0.0
 
 

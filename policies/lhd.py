@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from .. import ConfigError
 from ..kernels import inner, view
-from .base import CompiledPolicy, Setting
+from .base import Block, CompiledPolicy, Setting
 from .candidates import join, leave, make_candidates, n_sampled, sampled
 from .draws import make_generator
 from .order import (
@@ -100,41 +100,27 @@ def _victim(state: StateAddress) -> int:
     return found
 
 
-def _event(
-    event: int,
-    state: int,
-    block_id: int,
-    key: float,
-    depth: float,
-    category: float,
-    last: float,
-    last_s: float,
-    inserted: float,
-    inserted_s: float,
-    hits: float,
-    next_use: float,
-    clock: float,
-) -> float:
+def _event(event: int, state: int, block: Block) -> float:
     s = _sizes(state)
     if event == EVENT_VICTIM:
         return float(_victim(state))
     if event == EVENT_ADD:
-        join(s.candidates, block_id)
+        join(s.candidates, block.block_id)
     elif event == EVENT_REMOVE:
-        leave(s.candidates, block_id)
+        leave(s.candidates, block.block_id)
     elif event == EVENT_EVICT:
-        _table(s.evictions)[_class(state, block_id), _age(state, block_id)] += 1.0
+        _table(s.evictions)[_class(state, block.block_id), _age(state, block.block_id)] += 1.0
     elif event in (EVENT_HIT, EVENT_INSERT):
-        block = _blocks(state)[block_id]
+        record = _blocks(state)[block.block_id]
         if event == EVENT_HIT:
-            age = _age(state, block_id)
-            _table(s.hits)[_class(state, block_id), age] += 1.0
-            block.age_before = block.last_age
-            block.last_age = age
+            age = _age(state, block.block_id)
+            _table(s.hits)[_class(state, block.block_id), age] += 1.0
+            record.age_before = record.last_age
+            record.last_age = age
         else:
-            block.age_before = N_AGES
-            block.last_age = 0
-        block.used = s.n_uses
+            record.age_before = N_AGES
+            record.last_age = 0
+        record.used = s.n_uses
         s.n_uses += 1
         if s.n_uses % s.refit_uses == 0:
             _refit(state)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..kernels import inner, view
-from .base import CompiledPolicy, Setting
+from .base import Block, CompiledPolicy, Setting
 from .ghosts import (
     drop_oldest,
     forget,
@@ -123,21 +123,7 @@ def _evict(state: StateAddress, x: int, key: int) -> None:
     _prune(state)
 
 
-def _event(
-    event: int,
-    state: int,
-    block_id: int,
-    key: float,
-    depth: float,
-    category: float,
-    last: float,
-    last_s: float,
-    inserted: float,
-    inserted_s: float,
-    hits: float,
-    next_use: float,
-    clock: float,
-) -> float:
+def _event(event: int, state: int, block: Block) -> float:
     s = _sizes(state)
     q = s.queues
     if event == EVENT_VICTIM:
@@ -145,15 +131,15 @@ def _event(
         return float(x if x != NOBODY else first(q, HOT))
     s.n_uses += event in (EVENT_INSERT, EVENT_HIT)
     if event == EVENT_INSERT:
-        _insert(state, block_id, int(key))
+        _insert(state, block.block_id, int(block.key))
     elif event == EVENT_HIT:
-        _hit(state, block_id)
+        _hit(state, block.block_id)
     elif event == EVENT_ADD:
-        offer(q, block_id)
+        offer(q, block.block_id)
     elif event == EVENT_REMOVE:
-        withdraw(q, block_id)
+        withdraw(q, block.block_id)
     elif event == EVENT_EVICT:
-        _evict(state, block_id, int(key))
+        _evict(state, block.block_id, int(block.key))
     return 0.0
 
 

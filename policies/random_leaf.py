@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..kernels import view
-from .base import CompiledPolicy, Setting
+from .base import Block, CompiledPolicy, Setting
 from .candidates import drawn, join, leave, make_candidates
 from .draws import make_generator
 from .order import EVENT_ADD, EVENT_REMOVE, EVENT_VICTIM
@@ -16,26 +16,12 @@ from .order import EVENT_ADD, EVENT_REMOVE, EVENT_VICTIM
 STATE = np.dtype([("candidates", "i8"), ("generator", "i8")])
 
 
-def _event(
-    event: int,
-    state: int,
-    block_id: int,
-    key: float,
-    depth: float,
-    category: float,
-    last: float,
-    last_s: float,
-    inserted: float,
-    inserted_s: float,
-    hits: float,
-    next_use: float,
-    clock: float,
-) -> float:
+def _event(event: int, state: int, block: Block) -> float:
     s = view(state, (1,), STATE)[0]
     if event == EVENT_ADD:
-        join(s.candidates, block_id)
+        join(s.candidates, block.block_id)
     elif event == EVENT_REMOVE:
-        leave(s.candidates, block_id)
+        leave(s.candidates, block.block_id)
     elif event == EVENT_VICTIM:
         return float(drawn(s.candidates, s.generator))
     return 0.0

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..kernels import inner
-from .base import CompiledPolicy, Setting
+from .base import Block, CompiledPolicy, Setting
 from .order import (
     EVENT_ADD,
     EVENT_HIT,
@@ -32,40 +32,26 @@ def _swap(s: NDArray[np.int64], i: int, j: int) -> None:
     s[HEADER + s[N_ITEMS] + y], s[HEADER + s[N_ITEMS] + x] = i, j
 
 
-def _event(
-    event: int,
-    state: int,
-    block_id: int,
-    key: float,
-    depth: float,
-    category: float,
-    last: float,
-    last_s: float,
-    inserted: float,
-    inserted_s: float,
-    hits: float,
-    next_use: float,
-    clock: float,
-) -> float:
+def _event(event: int, state: int, block: Block) -> float:
     n_items = ints_at(state, HEADER)[N_ITEMS]
     s = ints_at(state, HEADER + 3 * n_items)
     place = HEADER + n_items
     phase = HEADER + 2 * n_items
     if event in (EVENT_INSERT, EVENT_HIT):
-        s[phase + block_id] = s[PHASE]
+        s[phase + block.block_id] = s[PHASE]
     elif event == EVENT_ADD:
-        s[HEADER + s[N_CANDIDATES]] = block_id
-        s[place + block_id] = s[N_CANDIDATES]
+        s[HEADER + s[N_CANDIDATES]] = block.block_id
+        s[place + block.block_id] = s[N_CANDIDATES]
         s[N_CANDIDATES] += 1
-        if s[phase + block_id] < s[PHASE]:
+        if s[phase + block.block_id] < s[PHASE]:
             _swap(s, s[N_CANDIDATES] - 1, s[N_UNMARKED])
             s[N_UNMARKED] += 1
     elif event == EVENT_REMOVE:
-        if s[place + block_id] < s[N_UNMARKED]:
+        if s[place + block.block_id] < s[N_UNMARKED]:
             s[N_UNMARKED] -= 1
-            _swap(s, s[place + block_id], s[N_UNMARKED])
+            _swap(s, s[place + block.block_id], s[N_UNMARKED])
         s[N_CANDIDATES] -= 1
-        _swap(s, s[place + block_id], s[N_CANDIDATES])
+        _swap(s, s[place + block.block_id], s[N_CANDIDATES])
     elif event == EVENT_VICTIM:
         if s[N_UNMARKED] == 0:
             s[PHASE] += 1

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..kernels import view
-from .base import CompiledPolicy, Setting
+from .base import Block, CompiledPolicy, Setting
 from .ghosts import drop_oldest, forget, is_ghost, make_ghosts, n_ghosts, remember
 from .order import (
     EVENT_ADD,
@@ -39,21 +39,7 @@ NUMBERS = ("small_blocks", "ghost_blocks", "promote_at", "has_evicted")
 STATE = np.dtype([(name, "i8") for name in ("queues", "ghosts", *NUMBERS)])
 
 
-def _event(
-    event: int,
-    state: int,
-    block_id: int,
-    key: float,
-    depth: float,
-    category: float,
-    last: float,
-    last_s: float,
-    inserted: float,
-    inserted_s: float,
-    hits: float,
-    next_use: float,
-    clock: float,
-) -> float:
+def _event(event: int, state: int, block: Block) -> float:
     s = view(state, (1,), STATE)[0]
     q, ghosts = s.queues, s.ghosts
     if event == EVENT_VICTIM:
@@ -72,26 +58,26 @@ def _event(
             move(q, x, MAIN)
             x = first(q, MAIN)
         return float(x)
-    node = nodes(q)[block_id]
+    node = nodes(q)[block.block_id]
     if event == EVENT_INSERT:
         node.uses = 0
-        name = int(key)
+        name = int(block.key)
         is_early = s.has_evicted == 0 and n_blocks(q, SMALL) >= s.small_blocks
-        append(q, block_id, MAIN if is_early or is_ghost(ghosts, name) else SMALL)
+        append(q, block.block_id, MAIN if is_early or is_ghost(ghosts, name) else SMALL)
         forget(ghosts, name)
         while n_ghosts(ghosts) > s.ghost_blocks:
             drop_oldest(ghosts)
     elif event == EVENT_HIT:
         node.uses = min(node.uses + 1, MOST_USES)
     elif event == EVENT_ADD:
-        offer(q, block_id)
+        offer(q, block.block_id)
     elif event == EVENT_REMOVE:
-        withdraw(q, block_id)
+        withdraw(q, block.block_id)
     elif event == EVENT_EVICT:
         s.has_evicted = 1
-        unlink(q, block_id)
+        unlink(q, block.block_id)
         if node.queue == SMALL:
-            remember(ghosts, int(key))
+            remember(ghosts, int(block.key))
     return 0.0
 
 

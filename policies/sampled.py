@@ -117,40 +117,11 @@ def _compiled(policy: type[SampledPolicy]) -> int:
     make_block: Any = Block
     make_moment: Any = Moment
 
-    def call(
-        block_id: int,
-        row: int,
-        n_params: int,
-        key: float,
-        depth: float,
-        category: float,
-        last_access: float,
-        last_access_s: float,
-        inserted: float,
-        inserted_s: float,
-        n_hits: float,
-        next_use: float,
-        clock: float,
-        now_s: float,
-        next_start: float,
-        n_waiting_users: float,
-        is_fresh: float,
-        n_waiting: float,
-    ) -> float:
-        block = make_block(
-            block_id,
-            key,
-            depth,
-            category,
-            last_access,
-            last_access_s,
-            inserted,
-            inserted_s,
-            n_hits,
-            next_use,
-            clock,
-        )
-        now = make_moment(now_s, next_start, n_waiting_users, is_fresh, n_waiting)
+    n = N_FEATURES - 1
+
+    def call(block_id: int, row: int, n_params: int, *numbers: float) -> float:
+        block = make_block(block_id, *numbers[:n])
+        now = make_moment(*numbers[n:])
         return float(value(block, now, view(row, (n_params,), np.float64)))
 
     return c_function_of(policy, call, 3, N_FEATURES - 1 + N_MOMENT)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..kernels import view
-from .base import CompiledPolicy, Setting
+from .base import Block, CompiledPolicy, Setting
 from .order import (
     EVENT_ADD,
     EVENT_EVICT,
@@ -23,21 +23,7 @@ STATE = np.dtype([(n, "i8") for n in ("queues", "hand", "next_victim", "has_evic
 QUEUE = 0
 
 
-def _event(
-    event: int,
-    state: int,
-    block_id: int,
-    key: float,
-    depth: float,
-    category: float,
-    last: float,
-    last_s: float,
-    inserted: float,
-    inserted_s: float,
-    hits: float,
-    next_use: float,
-    clock: float,
-) -> float:
+def _event(event: int, state: int, block: Block) -> float:
     s = view(state, (1,), STATE)[0]
     q = s.queues
     if event == EVENT_VICTIM and s.next_victim != NOBODY:
@@ -54,26 +40,26 @@ def _event(
             x = np.int64(node.newer)
         s.hand = x
         return float(x)
-    node = nodes(q)[block_id]
+    node = nodes(q)[block.block_id]
     has_evicted = s.has_evicted
     s.has_evicted = event == EVENT_EVICT
     if event == EVENT_HIT:
         node.uses = 1
     elif event == EVENT_INSERT:
         node.uses = 0
-        append(q, block_id, QUEUE)
+        append(q, block.block_id, QUEUE)
     elif event == EVENT_ADD:
         node.is_candidate = 1
         if has_evicted and node.uses == 0:
-            s.next_victim = block_id
+            s.next_victim = block.block_id
     elif event == EVENT_REMOVE:
         node.is_candidate = 0
-        if block_id == s.next_victim:
+        if block.block_id == s.next_victim:
             s.next_victim = NOBODY
     elif event == EVENT_EVICT:
-        if block_id == s.hand:
+        if block.block_id == s.hand:
             s.hand = node.newer
-        unlink(q, block_id)
+        unlink(q, block.block_id)
     return 0.0
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from .. import ConfigError
 from ..kernels import inner, view
-from .base import CompiledPolicy, Setting
+from .base import Block, CompiledPolicy, Setting
 from .order import (
     EVENT_ADD,
     EVENT_EVICT,
@@ -51,21 +51,7 @@ def _sink(q: Queues, capacity_blocks: int, n_segments: int, top: int) -> None:
             move(q, oldest(q, segment), segment - 1)
 
 
-def _event(
-    event: int,
-    state: int,
-    block_id: int,
-    key: float,
-    depth: float,
-    category: float,
-    last: float,
-    last_s: float,
-    inserted: float,
-    inserted_s: float,
-    hits: float,
-    next_use: float,
-    clock: float,
-) -> float:
+def _event(event: int, state: int, block: Block) -> float:
     s = view(state, (1,), STATE)[0]
     q = s.queues
     if event == EVENT_VICTIM:
@@ -79,17 +65,17 @@ def _event(
             s.capacity_blocks, s.n_segments, segment
         ):
             segment += 1
-        append(q, block_id, segment if segment < s.n_segments else 0)
+        append(q, block.block_id, segment if segment < s.n_segments else 0)
     elif event == EVENT_HIT:
-        segment = min(nodes(q)[block_id].queue + 1, s.n_segments - 1)
-        move(q, block_id, segment)
+        segment = min(nodes(q)[block.block_id].queue + 1, s.n_segments - 1)
+        move(q, block.block_id, segment)
         _sink(q, s.capacity_blocks, s.n_segments, segment)
     elif event == EVENT_ADD:
-        offer(q, block_id)
+        offer(q, block.block_id)
     elif event == EVENT_REMOVE:
-        withdraw(q, block_id)
+        withdraw(q, block.block_id)
     elif event == EVENT_EVICT:
-        unlink(q, block_id)
+        unlink(q, block.block_id)
     return 0.0
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..kernels import view
-from .base import CompiledPolicy, Setting
+from .base import Block, CompiledPolicy, Setting
 from .ghosts import drop_oldest, forget, is_ghost, make_ghosts, n_ghosts, remember
 from .order import (
     EVENT_ADD,
@@ -37,21 +37,7 @@ IN, MAIN = 0, 1
 STATE = np.dtype([(name, "i8") for name in ("queues", "ghosts", "in_blocks", "ghost_blocks")])
 
 
-def _event(
-    event: int,
-    state: int,
-    block_id: int,
-    key: float,
-    depth: float,
-    category: float,
-    last: float,
-    last_s: float,
-    inserted: float,
-    inserted_s: float,
-    hits: float,
-    next_use: float,
-    clock: float,
-) -> float:
+def _event(event: int, state: int, block: Block) -> float:
     s = view(state, (1,), STATE)[0]
     q, ghosts = s.queues, s.ghosts
     if event == EVENT_VICTIM:
@@ -59,22 +45,22 @@ def _event(
         x = first(q, chosen)
         return float(x if x != NOBODY else first(q, IN + MAIN - chosen))
     if event == EVENT_INSERT:
-        name = int(key)
-        append(q, block_id, MAIN if is_ghost(ghosts, name) else IN)
+        name = int(block.key)
+        append(q, block.block_id, MAIN if is_ghost(ghosts, name) else IN)
         forget(ghosts, name)
         while n_ghosts(ghosts) > s.ghost_blocks:
             drop_oldest(ghosts)
     elif event == EVENT_HIT:
-        if nodes(q)[block_id].queue == MAIN:
-            move(q, block_id, MAIN)
+        if nodes(q)[block.block_id].queue == MAIN:
+            move(q, block.block_id, MAIN)
     elif event == EVENT_ADD:
-        offer(q, block_id)
+        offer(q, block.block_id)
     elif event == EVENT_REMOVE:
-        withdraw(q, block_id)
+        withdraw(q, block.block_id)
     elif event == EVENT_EVICT:
-        unlink(q, block_id)
-        if nodes(q)[block_id].queue == IN:
-            remember(ghosts, int(key))
+        unlink(q, block.block_id)
+        if nodes(q)[block.block_id].queue == IN:
+            remember(ghosts, int(block.key))
     return 0.0
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from .. import ConfigError
 from ..kernels import inner, view
-from .base import CompiledPolicy, Setting
+from .base import Block, CompiledPolicy, Setting
 from .frequency import count_use, estimate, make_sketch
 from .order import (
     EVENT_ADD,
@@ -51,21 +51,7 @@ def _fill_main(q: Queues, main_blocks: int, protected_blocks: int) -> None:
         move(q, oldest(q, WINDOW), PROTECTED if is_full else PROBATION)
 
 
-def _event(
-    event: int,
-    state: int,
-    block_id: int,
-    key: float,
-    depth: float,
-    category: float,
-    last: float,
-    last_s: float,
-    inserted: float,
-    inserted_s: float,
-    hits: float,
-    next_use: float,
-    clock: float,
-) -> float:
+def _event(event: int, state: int, block: Block) -> float:
     s = view(state, (1,), STATE)[0]
     q = s.queues
     if event == EVENT_VICTIM:
@@ -81,20 +67,20 @@ def _event(
         move(q, x, PROBATION)
         return float(y)
     if event == EVENT_INSERT:
-        nodes(q)[block_id].key = int(key)
-        append(q, block_id, WINDOW)
-        count_use(s.sketch, int(key))
+        nodes(q)[block.block_id].key = int(block.key)
+        append(q, block.block_id, WINDOW)
+        count_use(s.sketch, int(block.key))
     elif event == EVENT_HIT:
-        count_use(s.sketch, int(key))
-        move(q, block_id, WINDOW if nodes(q)[block_id].queue == WINDOW else PROTECTED)
+        count_use(s.sketch, int(block.key))
+        move(q, block.block_id, WINDOW if nodes(q)[block.block_id].queue == WINDOW else PROTECTED)
         if n_blocks(q, PROTECTED) > s.protected_blocks:
             move(q, oldest(q, PROTECTED), PROBATION)
     elif event == EVENT_ADD:
-        offer(q, block_id)
+        offer(q, block.block_id)
     elif event == EVENT_REMOVE:
-        withdraw(q, block_id)
+        withdraw(q, block.block_id)
     elif event == EVENT_EVICT:
-        unlink(q, block_id)
+        unlink(q, block.block_id)
     return 0.0
 
 
