@@ -17,8 +17,6 @@ from .config import HostConfig
 from .host_tier import WRITE_BACK, WRITE_THROUGH
 from .records import HOST, HOST_BLOCK
 
-WRITES = {"write-through": WRITE_THROUGH, "write-back": WRITE_BACK, "selective": WRITE_THROUGH}
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostChoice:
@@ -46,7 +44,7 @@ def host_state(choice: HostChoice | None, setting: Setting, *, n_gpu_blocks: int
     n_slots = 1 << (2 * n_host).bit_length()
     binding = Binding(mode=LRU_LIST)
     links = np.ones(4)
-    is_selective = False
+    is_selective = is_write_back = False
     if choice is not None:
         own = Setting(
             n_items=n_instances * n_host,
@@ -65,6 +63,7 @@ def host_state(choice: HostChoice | None, setting: Setting, *, n_gpu_blocks: int
             rates = link.scattered_bytes_per_s, link.scattered_bytes_per_s
         links[:] = *rates, link.start_s, choice.block_bytes
         is_selective = choice.config.write == "selective"
+        is_write_back = choice.config.write == "write-back"
     hosts = np.zeros(n_instances, HOST)
     hosts["free_head"] = hosts["lru_head"] = hosts["lru_tail"] = -1
     orders, heaps = make_orders(binding, n_caches=n_instances, n_items=max(1, n_host))
@@ -75,7 +74,7 @@ def host_state(choice: HostChoice | None, setting: Setting, *, n_gpu_blocks: int
             "n_host_slots": n_slots,
             "n_host_queues": binding.n_queues,
             "n_host_heap_entries": len(heaps),
-            "host_write": WRITES[choice.config.write] if choice else 0,
+            "host_write": WRITE_BACK if is_write_back else WRITE_THROUGH,
             "host_min_hits": choice.config.min_hits if choice and is_selective else 0,
         },
         arrays={

@@ -104,10 +104,7 @@ def schedule(c: State, i: int) -> None:
     while at < instance.n_running and budget > 0:
         r = np.int64(running(c)[i, at])  # int64, as elsewhere: one specialisation of each function
         request = requests(c)[r]
-        n = request.known - request.computed
-        if threshold > 0 and n > threshold:
-            n = threshold
-        n = min(n, budget)
+        n = _chunk(request.known - request.computed, threshold, budget)
         upto = request.computed + n
         n_new = block_count(upto, block_size) - request.n_held
         is_victim = False
@@ -136,10 +133,7 @@ def schedule(c: State, i: int) -> None:
         r = instance.loading_head
         request = requests(c)[r]
         cached = request.computed
-        n = request.known - cached
-        if threshold > 0 and n > threshold:
-            n = threshold
-        n = min(n, budget)
+        n = _chunk(request.known - cached, threshold, budget)
         spare = sizes(c).watermark_blocks if instance.n_running > 0 else 0
         needed_for = request.known if sizes(c).reserve_full_isl else cached + n
         if block_count(needed_for, block_size) - request.n_held + spare > pool.n_free:
@@ -179,10 +173,7 @@ def schedule(c: State, i: int) -> None:
             if instance.n_loading < sizes(c).max_num_seqs:
                 n_loading = host_lookup(c, i, keys, hits, limit, now_s)
         cached = (hits + n_loading) * block_size
-        n = request.known - cached
-        if threshold > 0 and n > threshold:
-            n = threshold
-        n = min(n, budget)
+        n = _chunk(request.known - cached, threshold, budget)
         idle = 0
         for k in range(hits):
             if blocks(c)[tables(c)[i, table, k]].ref == 0:
@@ -236,6 +227,14 @@ def schedule(c: State, i: int) -> None:
     instance.now_s = now_s + dt_s
     instance.busy_s += dt_s
     instance.is_stepping = 1
+
+
+@inner
+def _chunk(n: int, threshold: int, budget: int) -> int:
+    """Tokens of `n` that one step computes; a threshold of 0 is none."""
+    if threshold > 0 and n > threshold:
+        n = threshold
+    return min(n, budget)
 
 
 @inner

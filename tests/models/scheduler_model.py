@@ -358,7 +358,7 @@ class Instance:
         return 0
 
     def load(self, r: Request, hits: list[int], n: int, now_s: float) -> None:
-        raise NotImplementedError
+        raise AssertionError("without a host there is nothing to load")
 
     def filled(self, r: Request) -> None:
         """A step computed tokens of `r`."""
