@@ -70,8 +70,8 @@ def coast(c: State, i: int, until_s: float) -> None:
             steps += 1
         marks(c)[MARK_ALLOWANCE] -= steps >> 4
         can_grow = instance.n_waiting == 0 and to_block < to_finish and most < LONGEST_COAST
-        # what a step fills goes to the host at its end; events may overflow here, not in steps
-        if sizes(c).n_host > 0 or sizes(c).n_events:
+        # what a step fills goes to a tier at its end; events may overflow here, not in steps
+        if sizes(c).has_tiers or sizes(c).n_events:
             can_grow = False
         grows = not is_over and can_grow and marks(c)[MARK_ALLOWANCE] > 0
         if grows:

@@ -9,7 +9,7 @@ import tomllib
 import typing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from .. import ConfigError
 
@@ -75,45 +75,147 @@ class ClusterConfig:
             raise ConfigError(f"cluster.instances must be in 1..4096, got {self.instances}")
 
 
+WRITES = ("write-through", "write-back", "selective")
+PLACEMENTS = ("private", "hashed", "shared")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HostConfig:
-    """The part of the CPU's memory that keeps blocks for an instance: its victim buffer."""
+class TierConfig:
+    """Memory that keeps blocks below a GPU's own pool."""
+
+    name: ClassVar[str] = "tier"
 
     blocks: int = 0
-    """Blocks of an instance's buffer; 0: none, or from `gib`."""
+    """Blocks of one cache of the tier; 0: none, or from `gib`."""
     gib: float = 0.0
     """Its memory in GiB, in place of blocks."""
     policy: str = "lru"
     """What leaves it: NAME, FILE.py:Class or pkg.mod:Class, then ,parameter=value."""
     write: str = "write-through"
-    """What enters it. write-through: every block, once computed, as vLLM's offloading does;
-    write-back: what the GPU evicts, and it leaves when it is loaded; selective: like
+    """What enters it. write-through: every block, once it is in the tier above (computed, on the
+    GPU), as vLLM's offloading does; write-back: what the tier above evicts; selective: like
     write-through, once a block was reused `min_hits` times."""
     min_hits: int = 1
-    """Reuses on the GPU before a block is stored; for selective."""
-    copies: str = "scattered"
-    """How blocks cross the link. scattered: a copy for each block and layer, as vLLM's offloading
-    does; gathered: put together on the GPU first, one copy a transfer."""
+    """Reuses in the tier above before a block is stored; for selective."""
+    inclusion: str = "auto"
+    """inclusive: a block stays when it is loaded; exclusive: it leaves; auto: it leaves a tier that
+    is filled by write-back."""
+    placement: str = "private"
+    """private: a cache an instance; hashed: one an instance too, but a block's key says in which it
+    is, for all; shared: one cache for all."""
+    run_blocks: int = 1
+    """Blocks in a row that go to the same cache; for hashed. A power of two."""
+    gb_per_s: float = 0.0
+    """Bandwidth of a cache's own link each way, GB/s; 0: it has none. Blocks of host and disk
+    cross the link between host and GPU besides."""
+    start_s: float = 0.0
+    """Seconds to start a transfer on its own link when that is idle."""
 
     def __post_init__(self) -> None:
+        name = self.name
         if self.blocks < 0 or not 0 <= self.gib < math.inf:
-            raise ConfigError("host.blocks and host.gib must be at least 0")
+            raise ConfigError(f"{name}.blocks and {name}.gib must be at least 0")
         if self.blocks and self.gib:
-            raise ConfigError("give --host-blocks or --host-gib, not both")
-        if self.write not in HOST_WRITES:
+            raise ConfigError(f"give --{name}-blocks or --{name}-gib, not both")
+        for field, allowed in (
+            ("write", WRITES),
+            ("inclusion", ("auto", "inclusive", "exclusive")),
+            ("placement", PLACEMENTS),
+        ):
+            value = getattr(self, field)
+            if value not in allowed:
+                raise ConfigError(
+                    f"{name}.{field} must be one of {', '.join(allowed)}, got {value!r}"
+                )
+        if self.inclusion == "exclusive" and self.write != "write-back":
             raise ConfigError(
-                f"host.write must be one of {', '.join(HOST_WRITES)}, got {self.write!r}"
+                f"{name}.inclusion: only a tier that is filled by write-back can be exclusive"
             )
+        if self.min_hits < 1:
+            raise ConfigError(f"{name}.min_hits must be at least 1, got {self.min_hits}")
+        if self.run_blocks < 1 or self.run_blocks & (self.run_blocks - 1):
+            raise ConfigError(f"{name}.run_blocks must be a power of two, got {self.run_blocks}")
+        for field in ("gb_per_s", "start_s"):
+            if not 0 <= getattr(self, field) < math.inf:
+                raise ConfigError(f"{name}.{field} must be at least 0, got {getattr(self, field)}")
+
+    @property
+    def is_exclusive(self) -> bool:
+        """Whether a block leaves the tier when it is loaded."""
+        if self.inclusion == "auto":
+            return self.write == "write-back"
+        return self.inclusion == "exclusive"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerConfig(TierConfig):
+    """The part of each GPU's memory that is kept for blocks of all GPUs."""
+
+    name: ClassVar[str] = "peer"
+
+    write: str = "write-back"
+    placement: str = "hashed"
+    gb_per_s: float = 450.0
+    """NVLink of an H100, each way (NVIDIA's data sheet: 900 GB/s both ways)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostConfig(TierConfig):
+    """The part of the CPU's memory that keeps blocks: the victim buffer."""
+
+    name: ClassVar[str] = "host"
+
+    copies: str = "scattered"
+    """How blocks cross the link to the GPU. scattered: a copy for each block and layer, as vLLM's
+    offloading does; gathered: put together on the GPU first, one copy a transfer."""
+
+    def __post_init__(self) -> None:
+        TierConfig.__post_init__(self)
         if self.copies not in HOST_COPIES:
             raise ConfigError(
                 f"host.copies must be one of {', '.join(HOST_COPIES)}, got {self.copies!r}"
             )
-        if self.min_hits < 1:
-            raise ConfigError(f"host.min_hits must be at least 1, got {self.min_hits}")
 
 
 HOST_COPIES = ("scattered", "gathered")
-HOST_WRITES = ("write-through", "write-back", "selective")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiskConfig(TierConfig):
+    """Blocks on disk, below the host's memory."""
+
+    name: ClassVar[str] = "disk"
+
+    write: str = "write-back"
+    gb_per_s: float = 7.0
+    """An NVMe disk on four lanes of PCIe 4.0 (the data sheets' sequential read)."""
+    start_s: float = 1e-4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkConfig:
+    """How transfers between tiers share their links, and when they are worth it."""
+
+    sharing: str = "fifo"
+    """fifo: a link serves one block after the other; fair: all transfers at once, in fair shares.
+    With a tier that several instances use it is always fair."""
+    overlap: str = "none"
+    """none: a request starts when its blocks are there; layers: a layer's load overlaps the
+    computation of the layers before it."""
+    fetch: str = "always"
+    """always: blocks in a lower tier are loaded; cheaper: unless computing them takes less time."""
+
+    def __post_init__(self) -> None:
+        for field, allowed in (
+            ("sharing", ("fifo", "fair")),
+            ("overlap", ("none", "layers")),
+            ("fetch", ("always", "cheaper")),
+        ):
+            value = getattr(self, field)
+            if value not in allowed:
+                raise ConfigError(
+                    f"link.{field} must be one of {', '.join(allowed)}, got {value!r}"
+                )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +224,10 @@ class RunConfig:
 
     engine: EngineConfig = EngineConfig()
     cluster: ClusterConfig = ClusterConfig()
+    peer: PeerConfig = PeerConfig()
     host: HostConfig = HostConfig()
+    disk: DiskConfig = DiskConfig()
+    link: LinkConfig = LinkConfig()
     policy: str = "lru"
     """Eviction policy: NAME, FILE.py:Class or pkg.mod:Class, then ,parameter=value."""
     profile: str = "h100-llama-3.1-8b"

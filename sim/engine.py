@@ -10,8 +10,7 @@ Equal times: what finishes comes first, then arrivals, then the start of a step.
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 
 from ..kernels import kernel
 from ..policies.reuse_fit import ReuseFit, observe
+from .calendar import AFTER_ARRIVALS, Calendar
 from .decision_log import DecisionLog
 from .event_log import EventLog
 from .instance import (
@@ -32,10 +32,20 @@ from .instance import (
     enqueue,
     next_event_s,
 )
-from .records import FINISHED, MARK_ALLOWANCE, MARK_AWAITED, MARK_ROUTED, PENDING, REJECTED
+from .records import (
+    FINISHED,
+    MARK_ALLOWANCE,
+    MARK_AWAITED,
+    MARK_ROUTED,
+    MARK_TRANSFERS,
+    PENDING,
+    REJECTED,
+)
 from .router import ROUND_ROBIN, choose
 from .setup import Prepared
-from .state import State, host_params, instances, marks, params, requests, sizes
+from .state import State, instances, marks, params, requests, sizes, tier_params
+from .tier_setup import TIER_NAMES
+from .transfers import Transfers
 
 STEPS_A_CALL = 1 << 18
 """Scheduler steps before compiled code returns, so that a run can be watched and interrupted."""
@@ -43,31 +53,11 @@ ARRIVALS_A_CALL = 1 << 14
 
 AWAITED = 5
 """Status of `_advance_to_finish`: an awaited request finished."""
+TRANSFERS = 6
+"""Status of `_advance_to_finish`: there are transfers to begin."""
 
 Progress = Callable[[int, int, float], None]
 """Called with (requests done, of, simulated time in s)."""
-
-
-_AFTER_ARRIVALS = simpy.events.NORMAL + 1
-_FIRST_ORDER = 1 << 40
-"""Above any event number that simpy gives itself."""
-
-
-class _Calendar(simpy.Environment):
-    """simpy's environment, with events at absolute times and in a given order.
-
-    A delay from now is not enough: now + (t - now) may differ from t in the last bit, and
-    events at equal times would come in the order in which they were made.
-    """
-
-    def at(self, time_s: float, priority: int, order: int) -> simpy.Event:
-        """Make an event at `time_s`; of those at one time, lower priority, then order, first."""
-        event = self.event()
-        event._ok = True
-        event._value = None
-        entry: Any = (time_s, priority, _FIRST_ORDER + order, event)
-        heapq.heappush(self._queue, entry)
-        return event
 
 
 class World:
@@ -79,7 +69,7 @@ class World:
         *,
         router: int,
         policy_name: str,
-        host_policy_name: str = "lru",
+        tier_policy_names: Mapping[str, str] | None = None,
         closed_loop: bool = False,
         log: DecisionLog | None = None,
         events: EventLog | None = None,
@@ -89,13 +79,15 @@ class World:
         self._cluster = prepared.cluster
         self._router = router
         self._policy_name = policy_name
-        self._host_policy_name = host_policy_name
+        self._tier_policy_names = tier_policy_names or {}
         self._closed_loop = closed_loop
         self._logs = [taker for taker in (log, events) if taker is not None]
         self._progress = progress
         self._keys = np.empty(prepared.longest_blocks, np.int32)
-        self._env = _Calendar()
+        self._env = Calendar()
         self._finishes: dict[int, simpy.Event] = {}
+        is_fair = bool(self._cluster.record["is_fair"][0])
+        self._transfers = Transfers(self._cluster, self._env) if is_fair else None
 
     def run(self) -> None:
         """Run to the end.
@@ -103,7 +95,7 @@ class World:
         Raises:
             PolicyError: the policy failed.
         """
-        if self._closed_loop:
+        if self._closed_loop or self._transfers is not None:
             self._start_sessions()
             self._env.process(self._clock())
         else:
@@ -131,7 +123,7 @@ class World:
             status, start = _run(
                 self._cluster.address,
                 self._prepared.fit,
-                self._prepared.host_fit,
+                self._prepared.tier_fit,
                 self._router,
                 self._keys,
                 start,
@@ -145,8 +137,11 @@ class World:
         self._cluster.marks[MARK_ALLOWANCE] = STEPS_A_CALL
         if status == POLICY_ERROR:
             prepared, cluster = self._prepared, self._cluster
-            if cluster.host_orders["error"].any() or prepared.host_binding.errors:
-                raise prepared.host_binding.failure(self._host_policy_name, cluster.host_orders)
+            n = len(cluster.instances)
+            for name, binding in prepared.tier_bindings.items():
+                orders = cluster.tier_orders[TIER_NAMES[name] * n : (TIER_NAMES[name] + 1) * n]
+                if orders["error"].any() or binding.errors:
+                    raise binding.failure(self._tier_policy_names.get(name, name), orders)
             raise prepared.binding.failure(self._policy_name, cluster.orders)
         if status == FULL_LOG:
             self._empty_logs()
@@ -164,9 +159,8 @@ class World:
         requests = self._cluster.requests
         trace = self._prepared.trace
         status = requests["status"]
-        parent = np.where(
-            (trace.parent >= 0) & (status[trace.parent] != REJECTED), trace.parent, -1
-        )
+        follows = (trace.parent >= 0) & (status[trace.parent] != REJECTED)
+        parent = np.where(follows & self._closed_loop, trace.parent, -1)
         children: dict[int, list[int]] = {}
         for row in np.flatnonzero((parent >= 0) & (status != REJECTED)).tolist():
             children.setdefault(int(parent[row]), []).append(row)
@@ -204,18 +198,21 @@ class World:
         while True:
             horizon_s = self._env.peek()
             status, now_s = _advance_to_finish(self._cluster.address, horizon_s)
+            if status in (AWAITED, TRANSFERS):
+                yield self._env.at(now_s, simpy.events.URGENT)
+                if self._transfers is not None:
+                    self._transfers.begin()
             if status == AWAITED:
-                yield self._env.at(now_s, simpy.events.URGENT, 0)
                 done = awaited[requests["status"][awaited] == FINISHED]
                 awaited = awaited[requests["status"][awaited] != FINISHED]
                 for row in done.tolist():
                     self._finishes.pop(row).succeed()
-            elif status != OK:
+            elif status not in (OK, TRANSFERS):
                 self._handle(status)
-            elif np.isinf(horizon_s):
+            elif status == OK and np.isinf(horizon_s):
                 return
-            else:
-                yield self._env.at(horizon_s, _AFTER_ARRIVALS, 0)
+            elif status == OK:
+                yield self._env.at(horizon_s, AFTER_ARRIVALS)
 
 
 def think_times_s(prepared: Prepared) -> NDArray[np.float64]:
@@ -245,7 +242,7 @@ def think_times_s(prepared: Prepared) -> NDArray[np.float64]:
 def _run(
     c: State,
     fit: ReuseFit,
-    host_fit: ReuseFit,
+    tier_fit: ReuseFit,
     router: int,
     keys: NDArray[np.int32],
     start: int,
@@ -274,8 +271,8 @@ def _run(
         request = requests(c)[r]
         if len(fit.segments) > 0:
             observe(fit, request.end, request.category, now_s, params(c))
-        if len(host_fit.segments) > 0:
-            observe(host_fit, request.end, request.category, now_s, host_params(c))
+        if len(tier_fit.segments) > 0:
+            observe(tier_fit, request.end, request.category, now_s, tier_params(c))
         enqueue(c, choose(c, r, router, keys), r)
         r += 1
 
@@ -306,3 +303,5 @@ def _advance_to_finish(c: State, until_s: float) -> tuple[int, float]:
             return int(status), first_s
         if marks(c)[MARK_AWAITED]:
             return AWAITED, first_s
+        if marks(c)[MARK_TRANSFERS]:
+            return TRANSFERS, first_s

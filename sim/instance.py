@@ -12,7 +12,8 @@ from .coasting import coast
 from .recording import has_event_room, has_log_room
 from .records import MARK_ALLOWANCE, WAITING
 from .scheduler import commit, schedule
-from .state import State, host_orders, instances, marks, orders, requests, sizes
+from .state import State, instances, marks, orders, requests, sizes
+from .tiers import has_tier_error
 
 OK = 0
 FULL_LOG = 1
@@ -20,6 +21,13 @@ FULL_LOG = 1
 POLICY_ERROR = 2
 PAUSED = 3
 """The step allowance of this call is used up: call again."""
+
+
+@inner
+def n_alive(c: State, i: int) -> int:
+    """Requests of an instance: running, waiting, or for blocks from a lower tier."""
+    instance = instances(c)[i]
+    return int(instance.n_running + instance.n_waiting + instance.n_loading + instance.n_ready)
 
 
 @inner
@@ -51,8 +59,7 @@ def advance(c: State, i: int, until_s: float) -> int:
             commit(c, i)
             if instance.is_quiet and sizes(c).n_log == 0:
                 coast(c, i, until_s)
-        n_alive = instance.n_running + instance.n_waiting + instance.n_loading
-        if n_alive == 0 or instance.now_s >= until_s:
+        if n_alive(c, i) == 0 or instance.now_s >= until_s:
             return OK
         status = begin_step(c, i, until_s)
         if status != OK:
@@ -63,7 +70,7 @@ def advance(c: State, i: int, until_s: float) -> int:
 def begin_step(c: State, i: int, until_s: float) -> int:
     """Start a step of an instance that has work, unless something stands against it.
 
-    If all work waits for blocks from the host, time passes until the next ones are there, or
+    If all work waits for blocks from lower tiers, time passes until the next ones are there, or
     until `until_s`.
     """
     if marks(c)[MARK_ALLOWANCE] <= 0:
@@ -74,11 +81,15 @@ def begin_step(c: State, i: int, until_s: float) -> int:
         return FULL_LOG
     marks(c)[MARK_ALLOWANCE] -= 1
     schedule(c, i)
-    if orders(c)[i].error or host_orders(c)[i].error:
+    if orders(c)[i].error or (sizes(c).has_tiers and has_tier_error(c)):
         return POLICY_ERROR
     instance = instances(c)[i]
     if instance.is_stepping == 0:
-        instance.now_s = min(until_s, requests(c)[instance.loading_head].loaded_s)
+        instance.now_s = until_s
+        r = np.int64(instance.loading_head)
+        for _ in range(instance.n_loading):
+            instance.now_s = min(instance.now_s, requests(c)[r].loaded_s)
+            r = np.int64(requests(c)[r].after)
     return OK
 
 
@@ -86,7 +97,6 @@ def begin_step(c: State, i: int, until_s: float) -> int:
 def next_event_s(c: State, i: int) -> float:
     """Time at which instance `i` does something by itself: infinity while it has no work."""
     instance = instances(c)[i]
-    n_alive = instance.n_running + instance.n_waiting + instance.n_loading
-    if instance.is_stepping or n_alive > 0:
+    if instance.is_stepping or n_alive(c, i) > 0:
         return float(instance.now_s)
     return np.inf

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import numpy as np
+import ctypes
+from typing import Any
 
-from .host_tier import WRITE_BACK
+import numpy as np
+from numpy.typing import NDArray
+
 from .kvcache import UNINDEXED
-from .records import FINISHED, REJECTED, STRIP_BITS, STRIP_KEYS, STRIP_MASK
+from .records import FINISHED, REJECTED, STRIP_BITS, STRIP_KEYS, STRIP_MASK, TIER_BLOCK
 from .setup import Prepared
 
 
@@ -16,7 +19,7 @@ def check_cluster(prepared: Prepared) -> None:
     INV-1 every request finished or was rejected; INV-2 times are in order; INV-3 tokens are
     conserved; INV-4 every block is free and each is in one place; INV-5 the index names exactly
     the cached blocks; INV-6 a cached block's parent is cached (leaf-first eviction); INV-7 the
-    host's index names exactly its blocks.
+    index of each lower tier names exactly its blocks.
 
     Raises:
         AssertionError: a law is broken, which is a bug of kvsim.
@@ -72,25 +75,31 @@ def check_cluster(prepared: Prepared) -> None:
             "the index names blocks that are not cached",
         )
         _law(6, _is_closed(prepared, cached), "a cached block has no cached parent")
-    _check_hosts(prepared)
+    _check_tiers(prepared)
 
 
-def _check_hosts(prepared: Prepared) -> None:
-    """Check that each host's index names exactly its blocks, each once, within its capacity."""
-    c = prepared.cluster
-    n_host = int(c.record["n_host"][0])
-    if n_host == 0:
-        return
-    for i in range(len(c.hosts)):
-        host = c.hosts[i]
-        named = c.host_slots[i][c.host_slots[i] >= 0]
-        keys = c.host_blocks["key"][named]
-        _law(7, host["n_pinned"] == 0, "a host block is still being loaded")
-        _law(7, len(np.unique(keys)) == len(keys) <= n_host, "the host holds a block twice")
-        n_left = host["n_stored"] - host["n_evicted"]
-        if c.record["host_write"][0] == WRITE_BACK:
-            n_left -= host["n_unloaded"]
-        _law(7, len(keys) == n_left, "blocks stored and dropped on the host do not add up")
+def _check_tiers(prepared: Prepared) -> None:
+    """Check that each lower cache's index names exactly its blocks, once, within its capacity."""
+    for cache in prepared.cluster.tiers:
+        if not cache["n_blocks"] or not cache["slots"]:
+            continue
+        slots = _at(int(cache["slots"]), int(cache["n_slots"]), np.dtype(np.int32))
+        blocks = _at(int(cache["blocks"]), int(cache["n_all"]), TIER_BLOCK)
+        keys = blocks["key"][slots[slots >= 0]]
+        _law(7, cache["n_pinned"] == 0, "a block of a lower tier is still being loaded")
+        _law(
+            7,
+            len(np.unique(keys)) == len(keys) <= cache["n_blocks"],
+            "a lower tier holds a block twice",
+        )
+        n_left = cache["n_stored"] + cache["n_kept"] - cache["n_evicted"] - cache["n_unloaded"]
+        _law(7, len(keys) == n_left, "blocks stored in a lower tier and dropped do not add up")
+
+
+def _at(address: int, n: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """View n elements of the state's memory."""
+    memory = (ctypes.c_char * (n * dtype.itemsize)).from_address(address)
+    return np.frombuffer(memory, dtype)
 
 
 def _is_closed(prepared: Prepared, cached: np.ndarray) -> bool:

@@ -28,7 +28,6 @@ from ..policies.order import (
     remove,
     victim,
 )
-from .host_tier import WRITE_BACK, host_store
 from .recording import record_event
 from .records import BLOCK_BYTES, EVICTED, STRIP_BITS, STRIP_KEYS, STRIP_MASK
 from .state import (
@@ -49,6 +48,7 @@ from .state import (
     strip_of,
     unkeyed,
 )
+from .tiers import WRITE_BACK, send
 
 BLOCKS_AHEAD = 8
 """How far ahead of its use a block is fetched, since most of them are in no cache of the processor:
@@ -105,10 +105,10 @@ def touch(c: State, instance: int, b: int, depth: int, category: int, now_s: flo
         elif items(c)[b].is_candidate:
             remove(order, items(c), heaps(c), b)
     block.ref += 1
-    if sizes(c).host_min_hits > 0:
+    if sizes(c).min_gpu_hits > 0:
         block_hits(c)[b] += 1
-        if block_hits(c)[b] == sizes(c).host_min_hits:
-            host_store(c, instance, block.key, depth, category, now_s)
+        if block_hits(c)[b] == sizes(c).min_gpu_hits:
+            send(c, instance, 0, True, block.key, depth, category, now_s)
     if sizes(c).is_listed == 0:
         item = items(c)[b]
         item.hits += 1
@@ -147,20 +147,20 @@ def take(c: State, instance: int, now_s: float) -> int:
         _demote(c, instance, b, now_s)
         _forget(c, instance, b)
     blocks(c)[b].ref = 1
-    if sizes(c).host_min_hits > 0:
+    if sizes(c).min_gpu_hits > 0:
         block_hits(c)[b] = 0
     return int(b)
 
 
 @inner
 def _demote(c: State, instance: int, b: int, now_s: float) -> None:
-    """Pass an evicted block on to the host, if that is how the host is filled."""
-    if sizes(c).n_host > 0 and sizes(c).host_write == WRITE_BACK:
+    """Pass an evicted block on to the first tier, if that is how it is filled."""
+    if sizes(c).has_tiers and sizes(c).first_tier_write == WRITE_BACK:
         if sizes(c).is_listed:
-            host_store(c, instance, blocks(c)[b].key, 0, 0, now_s)
+            send(c, instance, 0, True, blocks(c)[b].key, 0, 0, now_s)
         else:
             item = items(c)[b]
-            host_store(c, instance, item.key, item.depth, item.category, now_s)
+            send(c, instance, 0, True, item.key, item.depth, item.category, now_s)
 
 
 @inner

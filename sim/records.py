@@ -28,15 +28,48 @@ POOL = np.dtype(
 """One instance's block pool: free blocks, those of them without a key, places given to
 the lru queue since the start and those taken from it, counters."""
 
-HOST_BLOCK = np.dtype(
-    [("ready_s", "f8"), ("key", "i4"), ("pins", "i4"), ("before", "i4"), ("after", "i4")],
+N_TIERS = 3
+"""Tiers below a GPU's own pool."""
+
+TIER_BLOCK = np.dtype(
+    [
+        ("ready_s", "f8"),
+        ("key", "i4"),
+        ("pins", "i4"),
+        ("before", "i4"),
+        ("after", "i4"),
+        ("depth", "i4"),
+        ("category", "i4"),
+        ("hits", "i4"),
+        ("batch", "i4"),
+    ],
     align=True,
 )
-"""A host block: when its transfer ends, key, loads that need it, neighbours in the lru list (free:
-the next free one)."""
+"""A block below the GPU: when its transfer ends, key, loads that need it, neighbours in the lru
+list (free: the next free one), what it is to a policy, uses, the batch in which it came."""
 
-HOST = np.dtype(
+TIER = np.dtype(
     [
+        ("blocks", "i8"),
+        ("slots", "i8"),
+        ("items", "i8"),
+        ("heaps", "i8"),
+        ("params", "i8"),
+        ("n_all", "i8"),
+        ("first", "i8"),
+        ("n_blocks", "i8"),
+        ("n_slots", "i8"),
+        ("n_heap_entries", "i8"),
+        ("n_queues", "i8"),
+        ("n_params", "i8"),
+        ("write", "i8"),
+        ("min_hits", "i8"),
+        ("is_exclusive", "i8"),
+        ("placement", "i8"),
+        ("run_bits", "i8"),
+        ("up_s", "f8"),
+        ("down_s", "f8"),
+        ("start_s", "f8"),
         ("up_free_s", "f8"),
         ("down_free_s", "f8"),
         ("n_used", "i8"),
@@ -45,7 +78,10 @@ HOST = np.dtype(
         ("lru_tail", "i8"),
         ("n_uses", "i8"),
         ("n_pinned", "i8"),
+        ("batch", "i8"),
+        ("done_batch", "i8"),
         ("n_stored", "i8"),
+        ("n_kept", "i8"),
         ("n_loaded", "i8"),
         ("n_evicted", "i8"),
         ("n_refused", "i8"),
@@ -53,8 +89,25 @@ HOST = np.dtype(
     ],
     align=True,
 )
-"""One instance's host buffer: when its links are free, blocks ever used, lists, counters (in
-blocks; refused: not stored because every block was being loaded; unloaded: left on loading)."""
+"""One cache of a tier. Addresses of TIER_BLOCK, int32, ITEM, ENTRY and float64; blocks of all caches
+of the tier, number of its first one, its size (0: there is no such tier); how it is filled; its own
+link: seconds a block each way (0: none), to start, when it is free; blocks ever used, lists, uses
+and pins, batches begun and arrived; counters, in blocks (kept: came by on the way from the disk;
+refused: not stored because every block was being loaded; unloaded: left on loading)."""
+
+TRANSFER = np.dtype(
+    [
+        ("cache", "i4"),
+        ("instance", "i4"),
+        ("request", "i4"),
+        ("crosses", "i4"),
+        ("n_blocks", "i4"),
+        ("batch", "i4"),
+    ],
+    align=True,
+)
+"""Blocks to move between a GPU (or the host's memory) and a cache: for a request (-1: a store, of
+this batch), over the link between host and GPU or not."""
 
 WAITING = 0
 RUNNING = 1
@@ -63,7 +116,7 @@ REJECTED = 3
 PENDING = 4
 """Not arrived yet."""
 LOADING = 5
-"""Waits for its blocks from the host."""
+"""Waits for its blocks from a lower tier, or has them and waits to run."""
 
 REQUEST = np.dtype(
     [
@@ -72,6 +125,7 @@ REQUEST = np.dtype(
         ("first_token_s", "f8"),
         ("finish_s", "f8"),
         ("loaded_s", "f8"),
+        ("overlap_s", "f8"),
         ("input_tokens", "i4"),
         ("output_tokens", "i4"),
         ("known", "i4"),
@@ -91,8 +145,14 @@ REQUEST = np.dtype(
         ("prefill_tokens", "i4"),
         ("preemptions", "i4"),
         ("is_awaited", "i4"),
-        ("host_tokens", "i4"),
         ("n_loading", "i4"),
+        ("n_transfers", "i4"),
+        ("n_from_peer", "i4"),
+        ("n_from_host", "i4"),
+        ("n_from_disk", "i4"),
+        ("peer_tokens", "i4"),
+        ("host_tokens", "i4"),
+        ("disk_tokens", "i4"),
         ("n_stored", "i4"),
     ],
     align=True,
@@ -137,10 +197,17 @@ INSTANCE = np.dtype(
         ("is_quiet", "i8"),
         ("had_waiting", "i8"),
         ("n_loading", "i8"),
+        ("n_ready", "i8"),
         ("n_owed", "i8"),
         ("loading_head", "i8"),
         ("loading_tail", "i8"),
-        ("host_tokens", "i8"),
+        ("ready_head", "i8"),
+        ("ready_tail", "i8"),
+        ("up_free_s", "f8"),
+        ("down_free_s", "f8"),
+        ("n_flows", "i8"),
+        ("up_blocks", "i8"),
+        ("down_blocks", "i8"),
     ],
     align=True,
 )
@@ -177,6 +244,7 @@ MARK_ALLOWANCE = 2
 MARK_AWAITED = 3
 MARK_ROUTED = 4
 MARK_EVENTS = 5
-N_MARKS = 6
+MARK_TRANSFERS = 6
+N_MARKS = 7
 """Scalars of the run: log in use (numbers, steps), scheduler steps left in this call, awaited
-requests that finished in it, requests routed in turn, events in use."""
+requests that finished in it, requests routed in turn, events in use, transfers noted."""

@@ -17,9 +17,10 @@ from .. import OutputError, __version__
 from ..traces.schema import Trace
 from . import metrics
 from .config import RunConfig
-from .host_tier import BLOCK_BYTES
 from .records import FINISHED, REJECTED, SAMPLE_FIELDS
 from .state import Cluster
+from .tier_setup import TIER_NAMES
+from .tiers import BLOCK_BYTES
 
 Summary = dict[str, Any]
 
@@ -51,7 +52,9 @@ def request_table(trace: Trace, requests: NDArray[Any]) -> dict[str, NDArray[Any
         "input_tokens",
         "output_tokens",
         "cached_tokens",
+        "peer_tokens",
         "host_tokens",
+        "disk_tokens",
         "recached_tokens",
         "prefill_tokens",
         "preemptions",
@@ -96,7 +99,8 @@ def summarise(
     duration_s = end_s - start_s
     lookup_tokens = int(instances["lookup_tokens"].sum())
     hit_tokens = int(instances["hit_tokens"].sum())
-    host_tokens = int(instances["host_tokens"].sum())
+    tiers = _tiers(cluster)
+    below = {name: int(requests[f"{name}_tokens"].sum(dtype=np.int64)) for name in tiers}
     block_bytes = int(cluster.links[BLOCK_BYTES])
     lookup_blocks = int(instances["lookup_blocks"].sum())
     output_tokens = int(instances["output_tokens"].sum())
@@ -113,16 +117,16 @@ def summarise(
         "hit_ratio_blocks": _ratio(int(instances["hit_blocks"].sum()), lookup_blocks),
         "hit_tokens": hit_tokens,
         "lookup_tokens": lookup_tokens,
-        "hits_per_tier": {"gpu": hit_tokens - host_tokens, "host": host_tokens},
+        "hits_per_tier": {"gpu": hit_tokens - sum(below.values()), **below},
         "recached_tokens": int(requests["recached_tokens"].sum()),
         "evictions": int(cluster.pools["evictions"].sum()),
         "preemptions": int(instances["preemptions"].sum()),
         "transfer_bytes": {
-            "host_to_gpu": int(cluster.hosts["n_loaded"].sum()) * block_bytes,
-            "gpu_to_host": int(cluster.hosts["n_stored"].sum()) * block_bytes,
+            "host_to_gpu": int(instances["up_blocks"].sum()) * block_bytes,
+            "gpu_to_host": int(instances["down_blocks"].sum()) * block_bytes,
+            **_own_transfers(cluster, block_bytes),
         },
-        "host_evictions": int(cluster.hosts["n_evicted"].sum()),
-        "host_refused": int(cluster.hosts["n_refused"].sum()),
+        "tiers": tiers,
         "ttft_s": metrics.spread(metrics.ttft_s(done)),
         "tpot_s": metrics.spread(metrics.tpot_s(done)),
         "e2e_s": metrics.spread(metrics.e2e_s(done)),
@@ -138,6 +142,29 @@ def summarise(
         "steps": int(instances["steps"].sum()),
         "by_category": _split(done, trace.category[is_done], list(trace.category_names)),
         "by_turn": _split(done, turn[is_done], turn_names),
+    }
+
+
+def _own_transfers(cluster: Cluster, block_bytes: int) -> dict[str, int]:
+    """Bytes over the links of the tiers' own, each way."""
+    n = len(cluster.instances)
+    moved = {}
+    for name, number in TIER_NAMES.items():
+        own = cluster.tiers[number * n : (number + 1) * n]
+        if own["n_blocks"].any() and own["up_s"].any():
+            moved[f"from_{name}"] = int(own["n_loaded"].sum()) * block_bytes
+            moved[f"to_{name}"] = int(own["n_stored"].sum()) * block_bytes
+    return moved
+
+
+def _tiers(cluster: Cluster) -> dict[str, dict[str, int]]:
+    """What each tier below the GPU did, in blocks."""
+    n = len(cluster.instances)
+    counts = ("stored", "kept", "loaded", "evicted", "refused", "unloaded")
+    return {
+        name: {count: int(own[f"n_{count}"].sum()) for count in counts}
+        for name, number in TIER_NAMES.items()
+        if (own := cluster.tiers[number * n : (number + 1) * n])["n_blocks"].any()
     }
 
 

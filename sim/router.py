@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 
 from .. import ConfigError
 from ..kernels import inner
+from .instance import n_alive
 from .kvcache import holds
 from .records import MARK_ROUTED
 from .scheduler import write_keys
-from .state import State, instances, marks, requests, sizes
+from .state import State, marks, requests, sizes
 
 ROUND_ROBIN = 0
 LEAST_LOADED = 1
@@ -61,8 +62,7 @@ def choose(c: State, r: int, router: int, keys: NDArray[np.int32]) -> int:
     if router == PREFIX_AWARE and sizes(c).prefix_caching:
         limit = (requests(c)[r].input_tokens - 1) // sizes(c).block_size
     for i in range(n_instances):
-        instance = instances(c)[i]
-        load = instance.n_running + instance.n_waiting + instance.n_loading
+        load = n_alive(c, i)
         hits = 0
         if limit > 0 and (best_hits == 0 or holds(c, i, keys[best_hits - 1])):
             # no look-up can win or tie unless the block that the best one ends in is there

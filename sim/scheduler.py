@@ -16,14 +16,6 @@ from numpy.typing import NDArray
 
 from ..calibration.latency import step_seconds
 from ..kernels import inner
-from .host_tier import (
-    WRITE_THROUGH,
-    host_load,
-    host_loaded,
-    host_lookup,
-    host_store,
-    host_touch,
-)
 from .kvcache import index_private, lookup, publish, release, take, touch
 from .look_ahead import look_ahead
 from .recording import log_step, record_event, sample, sign_evictions
@@ -50,6 +42,15 @@ from .state import (
     tables,
     use_offsets,
     uses,
+)
+from .tiers import (
+    WRITE_THROUGH,
+    send,
+    tier_load,
+    tier_load_s,
+    tier_loaded,
+    tier_lookup,
+    tier_touch,
 )
 
 
@@ -90,7 +91,8 @@ def schedule(c: State, i: int) -> None:
         threshold = 0
     instance.n_entries = 0
     instance.n_preempted = 0
-    n_ready = _finish_loads(c, i, now_s) if instance.n_loading > 0 else 0
+    if instance.n_loading > 0:
+        _finish_loads(c, i, now_s)
 
     instance.step_prefill = 0
     instance.step_prefill_seqs = 0
@@ -123,88 +125,66 @@ def schedule(c: State, i: int) -> None:
         budget -= n
         at += 1
 
-    # then those whose blocks have come from the host: they were first in the queue
+    # then those whose blocks have come from a lower tier: they were first in the queue; then the
+    # queue, strictly in order
     while (
         instance.n_preempted == 0
         and budget > 0
-        and n_ready > 0
+        and instance.n_ready + instance.n_waiting > 0
         and instance.n_running < sizes(c).max_num_seqs
     ):
-        r = instance.loading_head
+        is_ready = instance.n_ready > 0
+        r = np.int64(instance.ready_head if is_ready else instance.waiting_head)
         request = requests(c)[r]
-        cached = request.computed
-        n = _chunk(request.known - cached, threshold, budget)
-        spare = sizes(c).watermark_blocks if instance.n_running > 0 else 0
-        needed_for = request.known if sizes(c).reserve_full_isl else cached + n
-        if block_count(needed_for, block_size) - request.n_held + spare > pool.n_free:
-            break
-        instance.loading_head = request.after
-        instance.n_loading -= 1
-        n_ready -= 1
-        instance.n_owed -= block_count(request.known, block_size) - request.n_held
-        _start(c, i, r, (request.known - 1) // block_size, now_s)
-        grow(c, i, r, cached + n, now_s)
-        _enter(c, i, r, n, cached)
-        budget -= n
-
-    # then the queue, strictly in order
-    while (
-        instance.n_preempted == 0
-        and budget > 0
-        and n_ready == 0
-        and instance.n_waiting > 0
-        and instance.n_running < sizes(c).max_num_seqs
-    ):
-        r = instance.waiting_head
-        request = requests(c)[r]
-        table = instance.head_table
-        keys = table_keys(c)[i, table]
-        if instance.head_request != r:
-            write_keys(c, r, keys)
-            instance.head_request = r
-        hits = 0
-        limit = 0
-        if sizes(c).prefix_caching:
-            limit = (request.known - 1) // block_size
-            hits = lookup(c, i, keys, limit, tables(c)[i, table])
+        limit = (request.known - 1) // block_size if sizes(c).prefix_caching else 0
         n_loading = 0
-        if sizes(c).n_host > 0 and limit > 0:
-            host_touch(c, i, keys, limit, now_s)
-            if instance.n_loading < sizes(c).max_num_seqs:
-                n_loading = host_lookup(c, i, keys, hits, limit, now_s)
+        idle = 0
+        spare = sizes(c).watermark_blocks if instance.n_running > 0 else 0
+        if is_ready:
+            hits = np.int64(request.n_held)
+        else:
+            hits = _look_up(c, i, r, limit)
+            for k in range(hits):
+                if blocks(c)[tables(c)[i, instance.head_table, k]].ref == 0:
+                    idle += 1
+            if sizes(c).has_tiers:
+                n_loading = _loadable(c, i, r, hits, limit, threshold, budget, now_s)
+            # who waits for a lower tier has its blocks set aside, or all could wait for each other
+            spare += instance.n_owed
         cached = (hits + n_loading) * block_size
         n = _chunk(request.known - cached, threshold, budget)
-        idle = 0
-        for k in range(hits):
-            if blocks(c)[tables(c)[i, table, k]].ref == 0:
-                idle += 1
-        spare = sizes(c).watermark_blocks if instance.n_running > 0 else 0
-        # who waits for the host has its blocks set aside, or all could wait for each other
-        spare += instance.n_owed
         is_whole = sizes(c).reserve_full_isl or n_loading > 0
         needed_for = request.known if is_whole else cached + n
         if block_count(needed_for, block_size) - hits + idle + spare > pool.n_free:
             break
-        if n_loading > 0:  # first of all: holding the hits may store blocks, and so evict these
-            request.loaded_s = host_load(c, i, keys, hits, n_loading, now_s)
-        _leave_queue(c, i, r, hits, now_s)
-        if n_loading > 0:
-            _load(c, i, r, n_loading, now_s)
-            continue
+        if is_ready:
+            instance.ready_head = request.after
+            instance.n_ready -= 1
+            instance.n_owed -= block_count(request.known, block_size) - request.n_held
+        else:
+            if n_loading > 0:  # first of all: holding the hits may store blocks, and so evict these
+                _fetch(c, i, r, hits, n_loading, n, now_s)
+            _leave_queue(c, i, r, hits, now_s)
+            if n_loading > 0:
+                _load(c, i, r, n_loading, now_s)
+                continue
         _start(c, i, r, limit, now_s)
         grow(c, i, r, cached + n, now_s)
         _enter(c, i, r, n, cached)
         budget -= n
 
     if instance.n_entries == 0:
-        return  # everybody waits for the host
+        return  # everybody waits for a lower tier
     decode = instance.step_decode
     instance.is_quiet = (
         decode == at
         and instance.n_entries == at
         and at == instance.n_running
         and instance.n_preempted == 0
-        and (sizes(c).n_host == 0 or instance.n_loading + instance.n_waiting == 0)
+        and (
+            sizes(c).has_tiers == 0
+            or instance.n_loading + instance.n_ready + instance.n_waiting == 0
+        )
     )
     instance.had_waiting = instance.n_waiting > 0
     instance.steps += 1
@@ -227,6 +207,77 @@ def schedule(c: State, i: int) -> None:
     instance.now_s = now_s + dt_s
     instance.busy_s += dt_s
     instance.is_stepping = 1
+
+
+@inner
+def _look_up(c: State, i: int, r: int, limit: int) -> int:
+    """Count the blocks of the queue's head that the GPU holds; they go to the table it will get."""
+    instance = instances(c)[i]
+    keys = table_keys(c)[i, instance.head_table]
+    if instance.head_request != r:
+        write_keys(c, r, keys)
+        instance.head_request = r
+    return int(lookup(c, i, keys, limit, tables(c)[i, instance.head_table]))
+
+
+@inner
+def _loadable(
+    c: State, i: int, r: int, hits: int, limit: int, threshold: int, budget: int, now_s: float
+) -> int:
+    """Count the blocks behind the queue's head's hits that are to be loaded from lower tiers."""
+    instance = instances(c)[i]
+    request = requests(c)[r]
+    keys = table_keys(c)[i, instance.head_table]
+    tier_touch(c, i, keys, limit, request.category, now_s)
+    if instance.n_loading + instance.n_ready >= sizes(c).max_num_seqs:
+        return 0
+    n = tier_lookup(c, i, keys, hits, limit, now_s)
+    if n > 0 and sizes(c).fetches_cheaper:
+        above = hits * sizes(c).block_size
+        all_s = _alone_s(c, request.known - above, above)
+        kept = (hits + n) * sizes(c).block_size
+        rest_s = _alone_s(c, request.known - kept, kept)
+        if tier_load_s(c, i, keys, hits, n, now_s) + rest_s > all_s:
+            return 0
+    return int(n)
+
+
+@inner
+def _alone_s(c: State, n: int, cached: int) -> float:
+    """Seconds that `n` tokens of a prompt after `cached` ones take in steps of their own."""
+    seconds = 0.0
+    while n > 0:
+        part = min(n, sizes(c).max_num_batched_tokens)
+        pairs = part * (cached + (part + 1) / 2)
+        seconds += step_seconds(
+            sizes(c).latency_kind,
+            latency(c),
+            float(part),
+            1.0,
+            0.0,
+            float(cached + part),
+            0.0,
+            pairs,
+        )
+        n -= part
+        cached += part
+    return seconds
+
+
+@inner
+def _fetch(c: State, i: int, r: int, hits: int, n_loading: int, n: int, now_s: float) -> None:
+    """Start to load blocks for the queue's head, whose first step then computes `n` tokens.
+
+    Layer by layer, the load of a layer may overlap the computation of those before it: the
+    request is ready once what is left to load takes no longer than that step.
+    """
+    request = requests(c)[r]
+    keys = table_keys(c)[i, instances(c)[i].head_table]
+    request.overlap_s = 0.0
+    if sizes(c).n_layers > 1:
+        cached = (hits + n_loading) * sizes(c).block_size
+        request.overlap_s = _alone_s(c, n, cached) * (1.0 - 1.0 / sizes(c).n_layers)
+    request.loaded_s = tier_load(c, i, r, keys, hits, n_loading, now_s)
 
 
 @inner
@@ -330,7 +381,7 @@ def _leave_queue(c: State, i: int, r: int, hits: int, now_s: float) -> None:
 
 @inner
 def _load(c: State, i: int, r: int, n: int, now_s: float) -> None:
-    """Let a request wait until the `n` blocks behind those it holds have come from the host."""
+    """Let a request wait until the `n` blocks behind those it holds have come."""
     instance = instances(c)[i]
     request = requests(c)[r]
     table = tables(c)[i, request.table]
@@ -352,20 +403,37 @@ def _load(c: State, i: int, r: int, n: int, now_s: float) -> None:
 
 
 @inner
-def _finish_loads(c: State, i: int, now_s: float) -> int:
-    """Publish what has come from the host by now; return how many requests have all they need."""
-    n_ready = 0
-    r = instances(c)[i].loading_head
-    while n_ready < instances(c)[i].n_loading and requests(c)[r].loaded_s <= now_s:
+def _finish_loads(c: State, i: int, now_s: float) -> None:
+    """Publish what has come from lower tiers by now, and let those who waited for it run."""
+    instance = instances(c)[i]
+    before = np.int64(-1)
+    r = np.int64(instance.loading_head)
+    for _ in range(instance.n_loading):
         request = requests(c)[r]
-        n_ready += 1
-        if request.computed < request.n_held * sizes(c).block_size:
-            keys = table_keys(c)[i, request.table]
-            host_loaded(c, i, keys, request.n_held - request.n_loading, request.n_loading)
-            request.computed = request.n_held * sizes(c).block_size
-            grow(c, i, r, request.computed, now_s)
-        r = request.after
-    return n_ready
+        after = np.int64(request.after)
+        if request.loaded_s > now_s:
+            before, r = r, after
+            continue
+        if before < 0:
+            instance.loading_head = after
+        else:
+            requests(c)[before].after = after
+        if after < 0:
+            instance.loading_tail = before
+        instance.n_loading -= 1
+        if instance.n_ready == 0:
+            instance.ready_head = r
+        else:
+            requests(c)[instance.ready_tail].after = r
+        instance.ready_tail = r
+        request.after = -1
+        instance.n_ready += 1
+        keys = table_keys(c)[i, request.table]
+        first = request.n_held - request.n_loading
+        tier_loaded(c, i, keys, first, request.n_loading, request.category, now_s)
+        request.computed = request.n_held * sizes(c).block_size
+        grow(c, i, r, request.computed, now_s)
+        r = after
 
 
 @inner
@@ -377,10 +445,11 @@ def _start(c: State, i: int, r: int, limit: int, now_s: float) -> None:
     if request.first_scheduled_s != request.first_scheduled_s:
         request.first_scheduled_s = now_s
         request.cached_tokens = cached
-        request.host_tokens = request.n_loading * sizes(c).block_size
+        request.peer_tokens = request.n_from_peer * sizes(c).block_size
+        request.host_tokens = request.n_from_host * sizes(c).block_size
+        request.disk_tokens = request.n_from_disk * sizes(c).block_size
         instance.lookup_tokens += request.input_tokens
         instance.hit_tokens += cached
-        instance.host_tokens += request.host_tokens
         instance.lookup_blocks += limit
         instance.hit_blocks += cached // sizes(c).block_size
     else:
@@ -428,14 +497,14 @@ def _leave(c: State, i: int, r: int, now_s: float) -> None:
 
 @inner
 def _store(c: State, i: int, r: int, now_s: float) -> None:
-    """Start to copy the blocks that a request has filled to the host, if it has filled one."""
+    """Start to copy the blocks that a request has filled to the first tier, if it filled one."""
     request = requests(c)[r]
     n_full = min(request.computed // sizes(c).block_size, request.n_published)
-    if n_full <= request.n_stored or sizes(c).host_min_hits > 0:
+    if n_full <= request.n_stored:
         return
     keys = table_keys(c)[i, request.table]
     for k in range(request.n_stored, n_full):
-        host_store(c, i, keys[k], k, request.category, now_s)
+        send(c, i, 0, True, keys[k], k, request.category, now_s)
     request.n_stored = n_full
 
 
@@ -448,7 +517,7 @@ def commit(c: State, i: int) -> None:
     for at in range(instance.n_entries):
         request = requests(c)[entries(c)[i, at, 0]]
         request.computed += entries(c)[i, at, 1]
-        if sizes(c).n_host > 0 and sizes(c).host_write == WRITE_THROUGH:
+        if sizes(c).has_tiers and sizes(c).first_tier_write == WRITE_THROUGH:
             _store(c, i, np.int64(entries(c)[i, at, 0]), now_s)
         if request.computed < request.known:
             continue

@@ -18,7 +18,6 @@ from ..traces.prefix_tree import PrefixTree
 from ..traces.schema import Trace
 from .config import EngineConfig
 from .history import first_part_of
-from .host_setup import HostChoice, host_state
 from .pointers import lines_of_zeros
 from .records import (
     BLOCK,
@@ -34,6 +33,7 @@ from .records import (
     STRIP_KEYS,
 )
 from .state import Cluster
+from .tier_setup import TierChoices, tier_state
 
 MOST_TURNS = 6
 """Turns from this one on are one category."""
@@ -53,8 +53,9 @@ class Prepared:
     cluster: Cluster
     binding: Binding
     fit: ReuseFit
-    host_binding: Binding
-    host_fit: ReuseFit
+    tier_bindings: dict[str, Binding]
+    """By tier; of those with a policy of their own order."""
+    tier_fit: ReuseFit
     category: NDArray[np.int32]
     """(n_requests,): what the policy sees."""
     category_names: tuple[str, ...]
@@ -81,7 +82,7 @@ def prepare(
     latency: LatencyModel,
     seed: int,
     is_logged: bool,
-    host: HostChoice | None = None,
+    tiers: TierChoices | None = None,
     has_events: bool = False,
 ) -> Prepared:
     """Lay out the state of `n_instances` idle instances and of all requests.
@@ -148,11 +149,14 @@ def prepare(
         segment_of = np.zeros(0, np.int32)
 
     longest = max(1, int(needed[fits].max(initial=1)))
-    n_tables = engine.max_num_seqs * (2 if host else 1) + 1  # who waits for the host has one
-    behind = host_state(host, setting, n_gpu_blocks=n_blocks)
+    n_tables = engine.max_num_seqs * (2 if tiers else 1) + 1  # who waits for a lower tier has one
+    below = tier_state(
+        tiers, setting, n_gpu_blocks=n_blocks, max_num_seqs=engine.max_num_seqs
+    )
     instances = np.zeros(n_instances, INSTANCE)
     instances["waiting_head"] = instances["waiting_tail"] = -1
     instances["head_request"] = instances["last_sample"] = -1
+    instances["loading_head"] = -1
     instances["n_tables_free"] = n_tables - 1
     instances["head_table"] = n_tables - 1
     span_s = float(trace.arrival_s[-1] - trace.arrival_s[0]) or 1.0
@@ -215,7 +219,7 @@ def prepare(
         "marks": np.zeros(N_MARKS, np.int64),
         "sample_every_s": np.array([every_s]),
         "latency": latency.coefficients,
-        **behind.arrays,
+        **below.arrays,
     }
     sizes = {
         "n_instances": n_instances,
@@ -245,10 +249,10 @@ def prepare(
         "reserve_full_isl": int(engine.reserve_full_isl),
         "prefix_caching": int(engine.prefix_caching),
         "latency_kind": latency.kind_code,
-        **behind.sizes,
+        **below.sizes,
         "looks_ahead": int(binding.window > 0),
     }
-    cluster = Cluster(sizes, arrays)
+    cluster = Cluster(sizes, arrays, kept_alive=below.kept_alive)
     return Prepared(
         trace=trace,
         tree=tree,
@@ -257,8 +261,8 @@ def prepare(
         cluster=cluster,
         binding=binding,
         fit=fit,
-        host_binding=behind.binding,
-        host_fit=make_fit(behind.binding),
+        tier_bindings=below.bindings,
+        tier_fit=make_fit(below.fitted),
         category=category,
         category_names=names,
         longest_blocks=longest,

@@ -20,11 +20,11 @@ from .pointers import Pointers
 from .records import (
     BLOCK,
     EVENT,
-    HOST,
-    HOST_BLOCK,
     INSTANCE,
     POOL,
     REQUEST,
+    TIER,
+    TRANSFER,
 )
 
 SIZES = (
@@ -55,12 +55,14 @@ SIZES = (
     "reserve_full_isl",
     "prefix_caching",
     "latency_kind",
-    "n_host",
-    "n_host_slots",
-    "n_host_queues",
-    "n_host_heap_entries",
-    "host_write",
-    "host_min_hits",
+    "has_tiers",
+    "first_tier_write",
+    "min_gpu_hits",
+    "is_fair",
+    "fetches_cheaper",
+    "n_layers",
+    "n_transfers",
+    "n_tier_queues",
     "looks_ahead",
 )
 """Whole numbers of the state record: array sizes and engine settings."""
@@ -100,13 +102,10 @@ ARRAYS: dict[str, Any] = {
     "marks": np.int64,
     "sample_every_s": np.float64,
     "latency": np.float64,
-    "hosts": HOST,
-    "host_blocks": HOST_BLOCK,
-    "host_slots": np.int32,
-    "host_items": ITEM,
-    "host_orders": ORDER,
-    "host_heaps": ENTRY,
-    "host_params": np.float64,
+    "tiers": TIER,
+    "tier_orders": ORDER,
+    "tier_params": np.float64,
+    "transfers": TRANSFER,
     "block_hits": np.int32,
     "links": np.float64,
 }
@@ -119,7 +118,10 @@ State = int  # the address of a record of dtype STATE
 class Cluster(Pointers):
     """The arrays of a cluster, kept alive, and the record that compiled code gets."""
 
-    def __init__(self, sizes: dict[str, int], arrays: dict[str, NDArray[Any]]) -> None:
+    def __init__(
+        self, sizes: dict[str, int], arrays: dict[str, NDArray[Any]], *, kept_alive: Any = None
+    ) -> None:
+        self._kept_alive = kept_alive
         for name, dtype in ARRAYS.items():
             if arrays[name].dtype != np.dtype(dtype):
                 raise TypeError(f"{name}: must be {np.dtype(dtype)}, is {arrays[name].dtype}")
@@ -226,23 +228,17 @@ latency = _array("latency", "8")
 """(8,): coefficients of the latency model."""
 
 
-# The host's part of the cache.
-hosts = _array("hosts", "n_instances")
-"""(n_instances,) of HOST."""
-host_blocks = _array("host_blocks", "n_instances * n_host")
-"""(n_instances * n_host,) of HOST_BLOCK."""
-host_slots = _array("host_slots", "n_instances, n_host_slots")
-"""(n_instances, n_host_slots): hash table of host blocks by key, -1 where free."""
-host_items = _array("host_items", "n_instances * n_host")
-"""The host blocks as the host's policy sees them, ITEM; (1,) where the lru list orders."""
-host_orders = _array("host_orders", "n_instances")
-"""(n_instances,) of ORDER."""
-host_heaps = _array("host_heaps", "n_host_heap_entries")
-"""(n_host_heap_entries,) of ENTRY."""
-host_params = _array("host_params", "n_host_queues, 3")
-"""(n_host_queues, 3): parameters of the host policy's category queues."""
+# The tiers below the GPUs: cache t * n_instances + i is that of instance i, or the i-th, of tier t.
+tiers = _array("tiers", "N_TIERS * n_instances")
+"""(N_TIERS * n_instances,) of TIER."""
+tier_orders = _array("tier_orders", "N_TIERS * n_instances")
+"""(N_TIERS * n_instances,) of ORDER."""
+tier_params = _array("tier_params", "n_tier_queues, 3")
+"""(n_tier_queues, 3): numbers of each category, of the tiers whose policy follows the arrivals."""
+transfers = _array("transfers", "n_transfers")
+"""(n_transfers,) of TRANSFER: noted, and not yet taken over by `links`."""
 block_hits = _array("block_hits", "n_instances * n_blocks")
-"""(n_instances * n_blocks,): uses of a GPU block since it was taken; (1,) unless the host
+"""(n_instances * n_blocks,): uses of a GPU block since it was taken; (1,) unless the first tier
 stores only what was used several times."""
 links = _array("links", "4")
-"""(4,): see `host_tier`."""
+"""(4,): see `tiers`."""

@@ -28,20 +28,28 @@ def bound_tokens(
     engine: EngineConfig,
     n_instances: int,
     *,
-    n_host_blocks: int = 0,
+    n_lower_blocks: int = 0,
+    is_shared: bool = False,
 ) -> Tokens:
     """Prompt tokens of each request that the optimum hits, (n_requests,); 0 if it never ran.
 
-    A host buffer adds its blocks: no two tiers hold more between them, however they are filled.
+    Lower tiers add their blocks, `n_lower_blocks` in all: tiers hold no more between them, however
+    they are filled. Where instances share a tier (`is_shared`) the bound is one cache of all.
     """
     tokens = np.zeros(len(requests), np.int64)
     if not engine.prefix_caching:
         return tokens
-    for i in range(n_instances):
-        mine = np.flatnonzero((requests["instance"] == i) & (requests["status"] == FINISHED))
+    is_done = requests["status"] == FINISHED
+    capacity = engine.gpu_blocks - 1 + n_lower_blocks // n_instances
+    group = requests["instance"]
+    if is_shared:
+        capacity = n_instances * (engine.gpu_blocks - 1) + n_lower_blocks
+        group = np.zeros_like(group)
+    for i in range(1 if is_shared else n_instances):
+        mine = np.flatnonzero((group == i) & is_done)
         order = mine[np.argsort(requests["first_scheduled_s"][mine], kind="stable")]
         own = replace(tree, end=np.ascontiguousarray(tree.end[order]))
-        hits = optimum_replay(own, engine.gpu_blocks - 1 + n_host_blocks)
+        hits = optimum_replay(own, capacity)
         prompt_blocks = requests["input_tokens"][order] // engine.block_size
         tokens[order] = np.minimum(hits, prompt_blocks).astype(np.int64) * engine.block_size
     return tokens

@@ -20,7 +20,7 @@ from ..sim.config import RunConfig
 from ..sim.decision_log import DecisionLog
 from ..sim.engine import Progress, World
 from ..sim.event_log import EventLog
-from ..sim.host_setup import HostChoice
+from ..sim.tier_setup import TIER_NAMES, TierChoice, TierChoices
 from ..sim.invariants import check_cluster
 from ..sim.records import FINISHED
 from ..sim.results import RunResult, manifest, request_table, summarise, time_table, turns
@@ -100,7 +100,7 @@ def run_replay(
     config, profile, latency = resolve(config)
     router = router_code(config.cluster.router)
     policy = make_policy(config.policy)
-    host = _host(config, profile)
+    tiers = _tiers(config, profile)
     prepared = prepare(
         compiled.trace,
         compiled.tree,
@@ -110,7 +110,7 @@ def run_replay(
         latency=latency,
         seed=config.seed,
         is_logged=is_logged,
-        host=host,
+        tiers=tiers,
         has_events=why,
     )
     events = EventLog() if why else None
@@ -121,7 +121,7 @@ def run_replay(
             prepared,
             router=router,
             policy_name=config.policy,
-            host_policy_name=config.host.policy,
+            tier_policy_names={name: getattr(config, name).policy for name in TIER_NAMES},
             closed_loop=config.closed_loop,
             log=log,
             events=events,
@@ -142,9 +142,19 @@ def run_replay(
     )
     requests = prepared.cluster.requests
     engine = config.engine
-    n_host = host.config.blocks if host else 0
     n_instances = config.cluster.instances
-    bound = bound_tokens(prepared.tree, requests, engine, n_instances, n_host_blocks=n_host)
+    n_below = {
+        name: tiers.tiers[name].config.blocks if tiers and name in tiers.tiers else 0
+        for name in TIER_NAMES
+    }
+    bound = bound_tokens(
+        prepared.tree,
+        requests,
+        engine,
+        n_instances,
+        n_lower_blocks=tiers.n_blocks(n_instances) if tiers else 0,
+        is_shared=tiers is not None and tiers.are_shared,
+    )
     lookups, bound_sum = summary["lookup_tokens"], int(bound.sum())
     head = {
         "policy": config.policy,
@@ -153,7 +163,7 @@ def run_replay(
         "block_size": config.engine.block_size,
         "gpu_blocks": config.engine.gpu_blocks,
         "usable_blocks": config.engine.gpu_blocks - 1,
-        "host_blocks": host.config.blocks if host else 0,
+        **{f"{name}_blocks": n for name, n in n_below.items()},
     }
     summary = {"trace": summary.pop("trace"), **head, **summary}
     summary["bound_hit_ratio_tokens"] = bound_sum / lookups if lookups else None
@@ -196,26 +206,36 @@ def run_replay(
     )
 
 
-def _host(config: RunConfig, profile: Profile) -> HostChoice | None:
-    """Return the host buffer of an instance, None if there is none.
+def _tiers(config: RunConfig, profile: Profile) -> TierChoices | None:
+    """Return the tiers below the GPU, None if there are none.
 
     Raises:
-        ConfigError: the policy is unknown, or nobody measured the profile's link.
+        ConfigError: a policy is unknown, or nobody measured the profile's link.
     """
     spec = model(config.model) if config.model else profile.model_spec
     block_bytes = spec.kv_bytes_per_token * config.engine.block_size
-    n_blocks = config.host.blocks or int(config.host.gib * 2**30) // block_bytes
-    if n_blocks == 0:
+    tiers = {}
+    for name in TIER_NAMES:
+        tier = getattr(config, name)
+        n_blocks = tier.blocks or int(tier.gib * 2**30) // block_bytes
+        if n_blocks:
+            tiers[name] = TierChoice(
+                config=replace(tier, blocks=n_blocks, gib=0.0), policy=make_policy(tier.policy)
+            )
+    if not tiers:
         return None
     if not config.engine.prefix_caching:
-        raise ConfigError("a host buffer needs prefix caching")
+        raise ConfigError(f"a {next(iter(tiers))} tier needs prefix caching")
     if profile.link is None:
         raise ConfigError(f"profile {config.profile} has no [link] to the host's memory")
-    return HostChoice(
-        config=replace(config.host, blocks=n_blocks, gib=0.0),
-        policy=make_policy(config.host.policy),
+    return TierChoices(
+        tiers=tiers,
         link=profile.link,
+        copies=config.host.copies,
         block_bytes=block_bytes,
+        n_layers=spec.n_layers if config.link.overlap == "layers" else 0,
+        fetches_cheaper=config.link.fetch == "cheaper",
+        shares=config.link.sharing == "fair",
     )
 
 
