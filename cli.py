@@ -66,6 +66,18 @@ HostMinHits = Annotated[int | None, typer.Option(help="Reuses before selective s
 HostCopies = Annotated[
     str | None, typer.Option(help="scattered: a copy a block and layer; gathered: one a transfer.")
 ]
+PeerGib = Annotated[
+    float | None, typer.Option(help="Memory of each GPU for blocks of all GPUs, GiB.")
+]
+PeerBlocks = Annotated[int | None, typer.Option(help="The same in KV blocks.")]
+DiskGib = Annotated[float | None, typer.Option(help="Disk for KV of an instance, GiB.")]
+DiskBlocks = Annotated[int | None, typer.Option(help="The same in KV blocks.")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", help="Any setting of a --cluster file, as disk.gb_per_s=3.5; repeatable."
+    ),
+]
 MaxNumSeqs = Annotated[int | None, typer.Option(help="Requests running at once.")]
 MaxBatched = Annotated[int | None, typer.Option(help="Tokens a step may compute.")]
 LongPrefill = Annotated[
@@ -124,6 +136,11 @@ def replay(
     host_write: HostWrite = None,
     host_min_hits: HostMinHits = None,
     host_copies: HostCopies = None,
+    peer_gib: PeerGib = None,
+    peer_blocks: PeerBlocks = None,
+    disk_gib: DiskGib = None,
+    disk_blocks: DiskBlocks = None,
+    settings: Set = None,
     max_num_seqs: MaxNumSeqs = None,
     max_num_batched_tokens: MaxBatched = None,
     long_prefill_token_threshold: LongPrefill = None,
@@ -211,6 +228,11 @@ def compare(
     host_write: HostWrite = None,
     host_min_hits: HostMinHits = None,
     host_copies: HostCopies = None,
+    peer_gib: PeerGib = None,
+    peer_blocks: PeerBlocks = None,
+    disk_gib: DiskGib = None,
+    disk_blocks: DiskBlocks = None,
+    settings: Set = None,
     max_num_seqs: MaxNumSeqs = None,
     max_num_batched_tokens: MaxBatched = None,
     latency_affine: Affine = None,
@@ -463,16 +485,19 @@ def _config(options: Mapping[str, Any]) -> RunConfig:
 
     from kvsim.sim.config import (
         ClusterConfig,
+        DiskConfig,
         EngineConfig,
         HostConfig,
+        PeerConfig,
         RunConfig,
         load_config,
+        with_settings,
     )
 
     values = {
         _SETTING_OF.get(name, name): value
         for name, value in options.items()
-        if value is not None and name != "cluster"
+        if value is not None and name not in ("cluster", "settings")
     }
 
     def given(section: type[Any], prefix: str = "") -> dict[str, Any]:
@@ -481,6 +506,7 @@ def _config(options: Mapping[str, Any]) -> RunConfig:
 
     file = options.get("cluster")
     base = RunConfig() if file is None else load_config(file)
+    base = with_settings(base, options.get("settings") or ())
     if values.get("gpu_blocks") == 0:
         raise ConfigError("--gpu-blocks must be at least 2 (one is the null block), got 0")
     gpu_gib = values.get("gpu_gib")
@@ -491,7 +517,9 @@ def _config(options: Mapping[str, Any]) -> RunConfig:
         base,
         cluster=replace(base.cluster, **given(ClusterConfig)),
         engine=replace(base.engine, **given(EngineConfig)),
+        peer=replace(base.peer, **given(PeerConfig, "peer_")),
         host=replace(base.host, **given(HostConfig, "host_")),
+        disk=replace(base.disk, **given(DiskConfig, "disk_")),
         **given(RunConfig),
     )
 

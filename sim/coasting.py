@@ -7,7 +7,7 @@ import numpy as np
 from ..calibration.latency import step_seconds
 from ..kernels import inner
 from .records import MARK_ALLOWANCE
-from .scheduler import block_count, grow
+from .request_blocks import block_count, grow
 from .state import State, instances, latency, marks, pools, requests, running, sample_every_s, sizes
 
 LONGEST_COAST = 1 << 20

@@ -7,6 +7,7 @@ import difflib
 import math
 import tomllib
 import typing
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -204,6 +205,8 @@ class LinkConfig:
     computation of the layers before it."""
     fetch: str = "always"
     """always: blocks in a lower tier are loaded; cheaper: unless computing them takes less time."""
+    prefetch: int = 0
+    """Requests of the queue whose blocks are loaded before their turn; 0: none."""
 
     def __post_init__(self) -> None:
         for field, allowed in (
@@ -216,6 +219,8 @@ class LinkConfig:
                 raise ConfigError(
                     f"link.{field} must be one of {', '.join(allowed)}, got {value!r}"
                 )
+        if not 0 <= self.prefetch <= 1024:
+            raise ConfigError(f"link.prefetch must be in 0..1024, got {self.prefetch}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -269,23 +274,48 @@ def load_config(path: Path) -> RunConfig:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not TOML: {error}") from None
     try:
-        return _build(RunConfig, table, where="")
+        return _changed(RunConfig(), table, where="")
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
 
 
-def _build(cls: type[T], table: dict[str, Any], where: str) -> T:
-    hints = typing.get_type_hints(cls)
+def with_settings(config: RunConfig, settings: Sequence[str]) -> RunConfig:
+    """Return the configuration with some settings changed, each `key=value` or `part.key=value`.
+
+    A value is written as in TOML; what is not a TOML value is taken as text.
+
+    Raises:
+        ConfigError: a setting is not written so, unknown, or of the wrong type.
+    """
+    for setting in settings:
+        name, equals, text = setting.partition("=")
+        if not equals:
+            raise ConfigError(f"--set {setting}: must be key=value, as disk.gb_per_s=3.5")
+        try:
+            value = tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            value = text
+        part, _, key = name.strip().rpartition(".")
+        try:
+            config = _changed(config, {part: {key: value}} if part else {key: value}, "")
+        except ConfigError as error:
+            raise ConfigError(f"--set {setting}: {error}") from None
+    return config
+
+
+def _changed(config: T, table: dict[str, Any], where: str) -> T:
+    """Return a settings object with the values of a table in place of its own."""
+    hints = typing.get_type_hints(type(config))
     values: dict[str, object] = {}
     for key, value in table.items():
         name = f"{where}{key}"
-        if key not in hints:
+        if key not in hints or key == "name":
             near = difflib.get_close_matches(key, hints, n=1)
             hint = f"; did you mean {where}{near[0]}?" if near else ""
             raise ConfigError(f"unknown key {name}{hint}")
         expected: type = hints[key]
         if dataclasses.is_dataclass(expected) and isinstance(value, dict):
-            values[key] = _build(expected, value, f"{name}.")
+            values[key] = _changed(getattr(config, key), value, f"{name}.")
         elif expected is float and type(value) is int:
             values[key] = float(value)
         elif type(value) is expected:
@@ -294,4 +324,4 @@ def _build(cls: type[T], table: dict[str, Any], where: str) -> T:
             raise ConfigError(
                 f"{name} must be {expected.__name__}, got {type(value).__name__} ({value!r})"
             )
-    return cls(**values)
+    return dataclasses.replace(config, **values)  # type: ignore[type-var]

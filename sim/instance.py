@@ -9,8 +9,9 @@ import numpy as np
 
 from ..kernels import inner
 from .coasting import coast
+from .promotion import next_promotion_s
 from .recording import has_event_room, has_log_room
-from .records import MARK_ALLOWANCE, WAITING
+from .records import MARK_ALLOWANCE, MARK_TRANSFERS, WAITING
 from .scheduler import commit, schedule
 from .state import State, instances, marks, orders, requests, sizes
 from .tiers import has_tier_error
@@ -84,8 +85,11 @@ def begin_step(c: State, i: int, until_s: float) -> int:
     if orders(c)[i].error or (sizes(c).has_tiers and has_tier_error(c)):
         return POLICY_ERROR
     instance = instances(c)[i]
-    if instance.is_stepping == 0:
-        instance.now_s = until_s
+    # if the last running request was preempted, what is ready, or itself, is admitted at once; and
+    # how long a transfer takes that is to begin now is not known yet
+    is_waiting = instance.n_ready + instance.n_preempted + marks(c)[MARK_TRANSFERS] == 0
+    if instance.is_stepping == 0 and is_waiting:
+        instance.now_s = min(until_s, next_promotion_s(c, i))
         r = np.int64(instance.loading_head)
         for _ in range(instance.n_loading):
             instance.now_s = min(instance.now_s, requests(c)[r].loaded_s)

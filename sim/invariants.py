@@ -75,6 +75,17 @@ def check_cluster(prepared: Prepared) -> None:
             "the index names blocks that are not cached",
         )
         _law(6, _is_closed(prepared, cached), "a cached block has no cached parent")
+    _law(
+        4,
+        bool((c.instances["n_promoted"] == 0).all()),
+        "a request that waits still holds promoted blocks",
+    )
+    promoted = c.instances["promoted_blocks"] - c.instances["useless_blocks"]
+    _law(
+        3,
+        bool((promoted == c.instances["in_time_blocks"] + c.instances["late_blocks"]).all()),
+        "promoted blocks do not add up",
+    )
     _check_tiers(prepared)
 
 

@@ -89,8 +89,8 @@ TIER = np.dtype(
     ],
     align=True,
 )
-"""One cache of a tier. Addresses of TIER_BLOCK, int32, ITEM, ENTRY and float64; blocks of all caches
-of the tier, number of its first one, its size (0: there is no such tier); how it is filled; its own
+"""One cache of a tier. Addresses of TIER_BLOCK, int32, ITEM, ENTRY and float64; blocks of all its
+caches, number of its first one, its size (0: there is no such tier); how it is filled; its own
 link: seconds a block each way (0: none), to start, when it is free; blocks ever used, lists, uses
 and pins, batches begun and arrived; counters, in blocks (kept: came by on the way from the disk;
 refused: not stored because every block was being loaded; unloaded: left on loading)."""
@@ -117,6 +117,10 @@ PENDING = 4
 """Not arrived yet."""
 LOADING = 5
 """Waits for its blocks from a lower tier, or has them and waits to run."""
+
+COMING = 1
+PROMOTED = 2
+"""Blocks of a waiting request are on their way from a lower tier, or have come, before its turn."""
 
 REQUEST = np.dtype(
     [
@@ -146,6 +150,9 @@ REQUEST = np.dtype(
         ("preemptions", "i4"),
         ("is_awaited", "i4"),
         ("n_loading", "i4"),
+        ("is_promoted", "i4"),
+        ("in_time_tokens", "i4"),
+        ("late_tokens", "i4"),
         ("n_transfers", "i4"),
         ("n_from_peer", "i4"),
         ("n_from_host", "i4"),
@@ -206,6 +213,11 @@ INSTANCE = np.dtype(
         ("up_free_s", "f8"),
         ("down_free_s", "f8"),
         ("n_flows", "i8"),
+        ("n_promoted", "i8"),
+        ("promoted_blocks", "i8"),
+        ("in_time_blocks", "i8"),
+        ("late_blocks", "i8"),
+        ("useless_blocks", "i8"),
         ("up_blocks", "i8"),
         ("down_blocks", "i8"),
     ],

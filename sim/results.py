@@ -55,6 +55,8 @@ def request_table(trace: Trace, requests: NDArray[Any]) -> dict[str, NDArray[Any
         "peer_tokens",
         "host_tokens",
         "disk_tokens",
+        "in_time_tokens",
+        "late_tokens",
         "recached_tokens",
         "prefill_tokens",
         "preemptions",
@@ -127,6 +129,10 @@ def summarise(
             **_own_transfers(cluster, block_bytes),
         },
         "tiers": tiers,
+        "promotions": {
+            name: int(instances[f"{name}_blocks"].sum())
+            for name in ("promoted", "in_time", "late", "useless")
+        },
         "ttft_s": metrics.spread(metrics.ttft_s(done)),
         "tpot_s": metrics.spread(metrics.tpot_s(done)),
         "e2e_s": metrics.spread(metrics.e2e_s(done)),

@@ -12,7 +12,7 @@ from ..kernels import inner
 from .instance import n_alive
 from .kvcache import holds
 from .records import MARK_ROUTED
-from .scheduler import write_keys
+from .request_blocks import write_keys
 from .state import State, marks, requests, sizes
 
 ROUND_ROBIN = 0

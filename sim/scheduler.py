@@ -12,14 +12,31 @@ A step has two halves: `schedule` at its start, `commit` at its end.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..calibration.latency import step_seconds
 from ..kernels import inner
-from .kvcache import index_private, lookup, publish, release, take, touch
-from .look_ahead import look_ahead
+from .kvcache import index_private, lookup, take, touch
+from .promotion import demote_last, finish_promotions, promote
 from .recording import log_step, record_event, sample, sign_evictions
-from .records import ADMITTED, FINISHED, LOADING, MARK_AWAITED, PREEMPTED, RUNNING, WAITING
+from .records import (
+    ADMITTED,
+    COMING,
+    FINISHED,
+    LOADING,
+    MARK_AWAITED,
+    PREEMPTED,
+    RUNNING,
+    WAITING,
+)
+from .request_blocks import (
+    block_count,
+    give_up_blocks,
+    grow,
+    next_use,
+    publish_loaded,
+    table_of,
+    write_keys,
+)
 from .state import (
     State,
     blocks,
@@ -33,49 +50,11 @@ from .state import (
     preempted,
     requests,
     running,
-    segment_depth,
-    segment_first_key,
-    segment_of,
-    segment_parent,
     sizes,
     table_keys,
     tables,
-    use_offsets,
-    uses,
 )
-from .tiers import (
-    WRITE_THROUGH,
-    send,
-    tier_load,
-    tier_load_s,
-    tier_loaded,
-    tier_lookup,
-    tier_touch,
-)
-
-
-@inner
-def block_count(tokens: int, block_size: int) -> int:
-    """Blocks that `tokens` tokens occupy."""
-    return (tokens + block_size - 1) // block_size
-
-
-@inner
-def write_keys(c: State, r: int, keys: NDArray[np.int32]) -> None:
-    """Write the keys of all full blocks of request `r`, prompt and output, shallow to deep."""
-    request = requests(c)[r]
-    segment = request.end
-    upto = request.n_shared
-    while segment >= 0:
-        first = segment_depth(c)[segment]
-        key = segment_first_key(c)[segment] - first
-        for k in range(first, upto):
-            keys[k] = key + k
-        upto = first
-        segment = segment_parent(c)[segment]
-    n_full = (request.input_tokens + request.output_tokens - 1) // sizes(c).block_size
-    for k in range(request.n_shared, n_full):
-        keys[k] = request.private_key + k - request.n_shared
+from .tiers import WRITE_THROUGH, send, tier_load, tier_load_s, tier_lookup, tier_touch
 
 
 @inner
@@ -93,6 +72,8 @@ def schedule(c: State, i: int) -> None:
     instance.n_preempted = 0
     if instance.n_loading > 0:
         _finish_loads(c, i, now_s)
+    if instance.n_promoted > 0:
+        finish_promotions(c, i, now_s)
 
     instance.step_prefill = 0
     instance.step_prefill_seqs = 0
@@ -111,6 +92,8 @@ def schedule(c: State, i: int) -> None:
         n_new = block_count(upto, block_size) - request.n_held
         is_victim = False
         while n_new > pool.n_free:
+            if instance.n_promoted > 0 and demote_last(c, i, False, now_s):
+                continue
             last = np.int64(running(c)[i, instance.n_running - 1])
             instance.n_running -= 1
             _preempt(c, i, last, now_s)
@@ -140,23 +123,31 @@ def schedule(c: State, i: int) -> None:
         n_loading = 0
         idle = 0
         spare = sizes(c).watermark_blocks if instance.n_running > 0 else 0
-        if is_ready:
+        is_late = is_ready == 0 and request.is_promoted == COMING
+        if is_ready or is_late:
             hits = np.int64(request.n_held)
         else:
             hits = _look_up(c, i, r, limit)
-            for k in range(hits):
-                if blocks(c)[tables(c)[i, instance.head_table, k]].ref == 0:
+            table = table_of(c, i, r)
+            for k in range(request.n_held, hits):
+                if blocks(c)[tables(c)[i, table, k]].ref == 0:
                     idle += 1
-            if sizes(c).has_tiers:
-                n_loading = _loadable(c, i, r, hits, limit, threshold, budget, now_s)
+            if sizes(c).has_tiers and request.is_promoted == 0:
+                n_loading = _loadable(c, i, r, hits, limit, now_s)
+        if is_ready == 0:
             # who waits for a lower tier has its blocks set aside, or all could wait for each other
             spare += instance.n_owed
         cached = (hits + n_loading) * block_size
         n = _chunk(request.known - cached, threshold, budget)
-        is_whole = sizes(c).reserve_full_isl or n_loading > 0
+        is_whole = sizes(c).reserve_full_isl or n_loading > 0 or is_late
         needed_for = request.known if is_whole else cached + n
         if block_count(needed_for, block_size) - hits + idle + spare > pool.n_free:
+            if instance.n_promoted > 0 and demote_last(c, i, True, now_s):
+                continue
             break
+        if is_late:
+            _wait_for_promotion(c, i, r, now_s)
+            continue
         if is_ready:
             instance.ready_head = request.after
             instance.n_ready -= 1
@@ -173,6 +164,8 @@ def schedule(c: State, i: int) -> None:
         _enter(c, i, r, n, cached)
         budget -= n
 
+    if sizes(c).prefetch_lead > 0 and instance.n_waiting > 0 and instance.n_preempted == 0:
+        promote(c, i, now_s)
     if instance.n_entries == 0:
         return  # everybody waits for a lower tier
     decode = instance.step_decode
@@ -213,17 +206,18 @@ def schedule(c: State, i: int) -> None:
 def _look_up(c: State, i: int, r: int, limit: int) -> int:
     """Count the blocks of the queue's head that the GPU holds; they go to the table it will get."""
     instance = instances(c)[i]
-    keys = table_keys(c)[i, instance.head_table]
-    if instance.head_request != r:
+    held = requests(c)[r].n_held
+    table = table_of(c, i, r)
+    keys = table_keys(c)[i, table]
+    if instance.head_request != r and requests(c)[r].is_promoted == 0:
         write_keys(c, r, keys)
         instance.head_request = r
-    return int(lookup(c, i, keys, limit, tables(c)[i, instance.head_table]))
+    found = lookup(c, i, keys[held:], limit - held, tables(c)[i, table][held:])
+    return int(held + found)
 
 
 @inner
-def _loadable(
-    c: State, i: int, r: int, hits: int, limit: int, threshold: int, budget: int, now_s: float
-) -> int:
+def _loadable(c: State, i: int, r: int, hits: int, limit: int, now_s: float) -> int:
     """Count the blocks behind the queue's head's hits that are to be loaded from lower tiers."""
     instance = instances(c)[i]
     request = requests(c)[r]
@@ -311,46 +305,13 @@ def _enter(c: State, i: int, r: int, n: int, computed: int) -> None:
 
 
 @inner
-def grow(c: State, i: int, r: int, upto: int, now_s: float) -> None:
-    """Allocate blocks for the first `upto` tokens of `r` and publish those that become full."""
-    request = requests(c)[r]
-    block_size = sizes(c).block_size
-    table = tables(c)[i, request.table]
-    n_blocks = block_count(upto, block_size)
-    if sizes(c).looks_ahead and n_blocks - request.n_held > pools(c)[i].n_unkeyed:
-        look_ahead(c, i)  # some cached block is about to be evicted
-    for k in range(request.n_held, n_blocks):
-        table[k] = take(c, i, now_s)
-        request.n_held = k + 1
-    if sizes(c).n_events:
-        sign_evictions(c, r, now_s)
-    if sizes(c).prefix_caching:
-        keys = table_keys(c)[i, request.table]
-        n_full = min(upto, request.known) // block_size
-        for k in range(request.n_published, n_full):
-            above = keys[k - 1] if k > 0 else -1
-            publish(c, i, table[k], keys[k], above, k, request.category, now_s)
-            request.n_published = k + 1
-            if sizes(c).n_uses > 0:
-                items(c)[table[k]].next_use = _next_use(c, i, keys[k])
-
-
-@inner
-def _next_use(c: State, i: int, key: int) -> float:
-    """Row of the first request not yet admitted here that touches the key; infinity if none."""
-    if key >= sizes(c).n_segment_keys:
-        return np.inf
-    segment = segment_of(c)[key]
-    after = instances(c)[i].n_admitted
-    lo, hi = use_offsets(c)[segment], use_offsets(c)[segment + 1]
-    end = hi
-    while lo < hi:
-        middle = (lo + hi) // 2
-        if uses(c)[middle] >= after:
-            hi = middle
-        else:
-            lo = middle + 1
-    return float(uses(c)[lo]) if lo < end else np.inf
+def _take_head_table(c: State, i: int, r: int) -> None:
+    """Give the queue's head its table, and put another aside for the next."""
+    instance = instances(c)[i]
+    requests(c)[r].table = instance.head_table
+    instance.n_tables_free -= 1
+    instance.head_table = free_tables(c)[i, instance.n_tables_free]
+    instance.head_request = -1
 
 
 @inner
@@ -361,28 +322,31 @@ def _leave_queue(c: State, i: int, r: int, hits: int, now_s: float) -> None:
     block_size = sizes(c).block_size
     instance.n_admitted = max(instance.n_admitted, r + 1)
     record_event(c, ADMITTED, i, r, -1, now_s)
-    table = instance.head_table
-    request.table = table
-    instance.n_tables_free -= 1
-    instance.head_table = free_tables(c)[i, instance.n_tables_free]
-    instance.head_request = -1
+    table = table_of(c, i, r)
+    held = request.n_held
+    if request.is_promoted:
+        request.is_promoted = 0
+        instance.n_promoted -= 1
+        request.in_time_tokens = request.n_loading * block_size
+        instance.in_time_blocks += request.n_loading
+    else:
+        _take_head_table(c, i, r)
+        request.n_loading = 0
     instance.waiting_head = request.after
     instance.n_waiting -= 1
-    for k in range(hits):
+    for k in range(held, hits):
         b = np.int64(tables(c)[i, table, k])
         touch(c, i, b, k, request.category, now_s)
         if sizes(c).n_uses > 0:
-            items(c)[b].next_use = _next_use(c, i, table_keys(c)[i, table, k])
+            items(c)[b].next_use = next_use(c, i, table_keys(c)[i, table, k])
     request.n_held = hits
     request.n_published = hits
     request.computed = hits * block_size
-    request.n_loading = 0
 
 
 @inner
 def _load(c: State, i: int, r: int, n: int, now_s: float) -> None:
     """Let a request wait until the `n` blocks behind those it holds have come."""
-    instance = instances(c)[i]
     request = requests(c)[r]
     table = tables(c)[i, request.table]
     for k in range(request.n_held, request.n_held + n):
@@ -391,6 +355,14 @@ def _load(c: State, i: int, r: int, n: int, now_s: float) -> None:
         sign_evictions(c, r, now_s)
     request.n_held += n
     request.n_loading = n
+    _join_loading(c, i, r)
+
+
+@inner
+def _join_loading(c: State, i: int, r: int) -> None:
+    """Put a request that has left the queue behind those that wait for their blocks."""
+    instance = instances(c)[i]
+    request = requests(c)[r]
     instance.n_owed += block_count(request.known, sizes(c).block_size) - request.n_held
     request.status = LOADING
     request.after = -1
@@ -400,6 +372,22 @@ def _load(c: State, i: int, r: int, n: int, now_s: float) -> None:
         requests(c)[instance.loading_tail].after = r
     instance.loading_tail = r
     instance.n_loading += 1
+
+
+@inner
+def _wait_for_promotion(c: State, i: int, r: int, now_s: float) -> None:
+    """The queue's head is to run, and its blocks are still on their way: like a load on demand."""
+    instance = instances(c)[i]
+    request = requests(c)[r]
+    instance.n_admitted = max(instance.n_admitted, r + 1)
+    record_event(c, ADMITTED, i, r, -1, now_s)
+    request.is_promoted = 0
+    instance.n_promoted -= 1
+    request.late_tokens = request.n_loading * sizes(c).block_size
+    instance.late_blocks += request.n_loading
+    instance.waiting_head = request.after
+    instance.n_waiting -= 1
+    _join_loading(c, i, r)
 
 
 @inner
@@ -428,11 +416,7 @@ def _finish_loads(c: State, i: int, now_s: float) -> None:
         instance.ready_tail = r
         request.after = -1
         instance.n_ready += 1
-        keys = table_keys(c)[i, request.table]
-        first = request.n_held - request.n_loading
-        tier_loaded(c, i, keys, first, request.n_loading, request.category, now_s)
-        request.computed = request.n_held * sizes(c).block_size
-        grow(c, i, r, request.computed, now_s)
+        publish_loaded(c, i, r, now_s)
         r = after
 
 
@@ -466,7 +450,7 @@ def _preempt(c: State, i: int, r: int, now_s: float) -> None:
     request = requests(c)[r]
     for k in range(request.n_shared, request.n_published):
         index_private(c, i, tables(c)[i, request.table, k])
-    _leave(c, i, r, now_s)
+    give_up_blocks(c, i, r, now_s)
     record_event(c, PREEMPTED, i, r, -1, now_s)
     request.computed = 0
     request.status = WAITING
@@ -479,20 +463,6 @@ def _preempt(c: State, i: int, r: int, now_s: float) -> None:
     instance.preemptions += 1
     preempted(c)[i, instance.n_preempted] = r
     instance.n_preempted += 1
-
-
-@inner
-def _leave(c: State, i: int, r: int, now_s: float) -> None:
-    """Give back the blocks and the table of a request."""
-    instance = instances(c)[i]
-    request = requests(c)[r]
-    table = tables(c)[i, request.table]
-    release(c, i, table, request.n_held, request.n_published, now_s)
-    request.n_stored = 0
-    free_tables(c)[i, instance.n_tables_free] = request.table
-    instance.n_tables_free += 1
-    request.n_held = 0
-    request.n_published = 0
 
 
 @inner
@@ -530,7 +500,7 @@ def commit(c: State, i: int) -> None:
             r = np.int64(entries(c)[i, at, 0])
             request.finish_s = now_s
             request.status = FINISHED
-            _leave(c, i, r, now_s)
+            give_up_blocks(c, i, r, now_s)
             n_finished += 1
             marks(c)[MARK_AWAITED] += request.is_awaited
     if sizes(c).n_log:

@@ -149,10 +149,10 @@ def prepare(
         segment_of = np.zeros(0, np.int32)
 
     longest = max(1, int(needed[fits].max(initial=1)))
-    n_tables = engine.max_num_seqs * (2 if tiers else 1) + 1  # who waits for a lower tier has one
-    below = tier_state(
-        tiers, setting, n_gpu_blocks=n_blocks, max_num_seqs=engine.max_num_seqs
-    )
+    n_tables = engine.max_num_seqs + 1
+    if tiers:  # who waits for a lower tier has one
+        n_tables += engine.max_num_seqs + 2 * tiers.prefetch_lead
+    below = tier_state(tiers, setting, n_gpu_blocks=n_blocks, max_num_seqs=engine.max_num_seqs)
     instances = np.zeros(n_instances, INSTANCE)
     instances["waiting_head"] = instances["waiting_tail"] = -1
     instances["head_request"] = instances["last_sample"] = -1

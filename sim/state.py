@@ -61,6 +61,7 @@ SIZES = (
     "is_fair",
     "fetches_cheaper",
     "n_layers",
+    "prefetch_lead",
     "n_transfers",
     "n_tier_queues",
     "looks_ahead",

@@ -44,6 +44,8 @@ class TierChoices:
     """Layers of the model, if a request may start before all layers of its blocks are there."""
     fetches_cheaper: bool = False
     """Whether blocks are computed again where that takes less time than to load them."""
+    prefetch_lead: int = 0
+    """Requests of the queue whose blocks are loaded before their turn."""
     shares: bool = False
     """Whether transfers share links fairly, in place of one after the other."""
 
@@ -105,11 +107,12 @@ def tier_state(
             n_caches = 1 if choice.config.placement == "shared" else n
             binding = _bind(choice, setting, n_caches, number)
             if binding.fit_arguments is not None:
-                if fitted.fit_arguments not in (None, binding.fit_arguments):
+                known = fitted.fit_arguments
+                if known is not None and repr(known) != repr(binding.fit_arguments):
                     raise ConfigError(
                         f"{name}.policy: tiers whose policies are refitted need the same parameters"
                     )
-                if fitted.fit_arguments is None:
+                if known is None:
                     fitted = binding
                 binding.params = fitted.params
             bindings[name] = binding
@@ -117,7 +120,8 @@ def tier_state(
             kept_alive.append(binding)
     is_selective = first is not None and first.write == "selective"
     is_fair = choices is not None and choices.is_fair
-    n_transfers = 2 * max_num_seqs * (n + 2) + N_TIERS * 2 * n if is_fair else 1
+    lead = choices.prefetch_lead if choices else 0
+    n_transfers = (2 * max_num_seqs + lead) * (n + 2) + N_TIERS * 2 * n if is_fair else 1
     return TierState(
         sizes={
             "has_tiers": int(first is not None),
@@ -125,6 +129,7 @@ def tier_state(
             "min_gpu_hits": first.min_hits if first is not None and is_selective else 0,
             "is_fair": int(is_fair),
             "fetches_cheaper": int(choices is not None and choices.fetches_cheaper),
+            "prefetch_lead": lead,
             "n_layers": choices.n_layers if choices else 0,
             "n_transfers": n_transfers,
             "n_tier_queues": len(fitted.params),

@@ -142,10 +142,10 @@ def find(c: State, i: int, key: int, now_s: float) -> int:
 @inner
 def has_tier_error(c: State) -> bool:
     """Whether the policy of some tier failed."""
+    n_errors = 0
     for q in range(N_TIERS * sizes(c).n_instances):
-        if tier_orders(c)[q].error:
-            return True
-    return False
+        n_errors += tier_orders(c)[q].error != 0
+    return n_errors > 0
 
 
 @inner
@@ -364,9 +364,9 @@ def _note(c: State, i: int, q: int, r: int, crosses: bool) -> int:
     n = marks(c)[MARK_TRANSFERS]
     for k in range(n):
         known = transfers(c)[k]
-        if known.cache == q and known.request == r and known.instance == i:
-            if known.crosses == crosses:
-                return k
+        is_same = known.cache == q and known.request == r and known.instance == i
+        if is_same and known.crosses == crosses:
+            return k
     note = transfers(c)[n]
     note.cache = q
     note.instance = i

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from functools import partial
-from typing import Any
 
+import numpy as np
 import simpy
 
 from .calendar import Calendar
@@ -54,7 +54,7 @@ class Transfers:
                 self._cluster.instances["n_flows"][i] += 1
                 self._after(start_s, partial(self._load, path, n_bytes, i, r))
 
-    def _path(self, way: str, note: Any) -> Path:
+    def _path(self, way: str, note: np.void) -> Path:
         q, i = int(note["cache"]), int(note["instance"])
         tier = self._cluster.tiers[q]
         is_local = tier["placement"] == HASHED and q % len(self._cluster.instances) == i
@@ -65,7 +65,7 @@ class Transfers:
             path.append((way, i))
         return tuple(path)
 
-    def _start_s(self, note: Any, path: Path) -> float:
+    def _start_s(self, note: np.void, path: Path) -> float:
         starts = [0.0]
         if note["crosses"]:
             starts.append(float(self._cluster.links[START_S]))

@@ -20,12 +20,12 @@ from ..sim.config import RunConfig
 from ..sim.decision_log import DecisionLog
 from ..sim.engine import Progress, World
 from ..sim.event_log import EventLog
-from ..sim.tier_setup import TIER_NAMES, TierChoice, TierChoices
 from ..sim.invariants import check_cluster
 from ..sim.records import FINISHED
 from ..sim.results import RunResult, manifest, request_table, summarise, time_table, turns
 from ..sim.router import router_code
 from ..sim.setup import prepare
+from ..sim.tier_setup import TIER_NAMES, TierChoice, TierChoices
 from ..traces.compiled import CompiledTrace
 from ..traces.prefix_tree import PrefixTree
 from .curves import hit_ratio, lru_curve
@@ -235,6 +235,7 @@ def _tiers(config: RunConfig, profile: Profile) -> TierChoices | None:
         block_bytes=block_bytes,
         n_layers=spec.n_layers if config.link.overlap == "layers" else 0,
         fetches_cheaper=config.link.fetch == "cheaper",
+        prefetch_lead=config.link.prefetch,
         shares=config.link.sharing == "fair",
     )
 

@@ -17,9 +17,9 @@ from kvsim.policies import Policy, make_policy
 from kvsim.sim.config import EngineConfig
 from kvsim.sim.decision_log import DecisionLog
 from kvsim.sim.engine import World
-from kvsim.sim.host_setup import HostChoice
 from kvsim.sim.router import router_code
 from kvsim.sim.setup import Prepared, prepare
+from kvsim.sim.tier_setup import TierChoices
 from kvsim.traces.prefix_tree import compile_tree
 from kvsim.traces.schema import Sessions, Trace
 
@@ -111,10 +111,10 @@ def prepared_engine(
     policy: Policy | str = "lru",
     n_instances: int = 1,
     is_logged: bool = True,
-    host: HostChoice | None = None,
+    tiers: TierChoices | None = None,
 ) -> Prepared:
     with mock.patch("kvsim.sim.setup.LOG_INTS", LOG_INTS):
-        return _prepared(case, policy, n_instances, is_logged, host)
+        return _prepared(case, policy, n_instances, is_logged, tiers)
 
 
 def _prepared(
@@ -122,7 +122,7 @@ def _prepared(
     policy: Policy | str,
     n_instances: int,
     is_logged: bool,
-    host: HostChoice | None,
+    tiers: TierChoices | None,
 ) -> Prepared:
     s = case.settings
     trace = case.trace()
@@ -144,7 +144,7 @@ def _prepared(
         latency=LatencyModel.parse(",".join(map(repr, s.latency))),
         seed=0,
         is_logged=is_logged,
-        host=host,
+        tiers=tiers,
     )
 
 

@@ -162,7 +162,9 @@ class Instance:
         self.entries: list[Entry] = []
         self.preempted: list[Request] = []
         self.loading: list[Request] = []
-        """Wait for blocks from the host, in order of asking."""
+        """Wait for blocks from a lower tier, in order of asking."""
+        self.ready: list[Request] = []
+        """Of those, the ones whose blocks are there, in the order in which that was found."""
         self.n_steps = 0
         self.n_same_step_hits = 0
         self.lines: list[str] = []
@@ -313,7 +315,7 @@ class Instance:
             budget -= n
 
         if not self.entries:
-            return  # everybody waits for the host
+            return  # everybody waits for a lower tier
         n_free = len(self.pool.queue)
         dt_s = self.step_s()
         self.ends_s = now_s + dt_s
@@ -343,7 +345,7 @@ class Instance:
         self.running.append(r)
         self.entries.append((r, n, r.n_computed))
 
-    # the host's part of the cache: none here, see `host_model`
+    # the tiers below: none here, see `tier_model`
 
     def finish_loads(self, now_s: float) -> list[Request]:
         """Requests, in order, that have all they waited for."""
@@ -354,11 +356,11 @@ class Instance:
         return 0
 
     def owed(self) -> int:
-        """Blocks set aside for requests that wait for the host."""
+        """Blocks set aside for requests that wait for a lower tier."""
         return 0
 
     def load(self, r: Request, hits: list[int], n: int, now_s: float) -> None:
-        raise AssertionError("without a host there is nothing to load")
+        raise AssertionError("without a lower tier there is nothing to load")
 
     def filled(self, r: Request) -> None:
         """A step computed tokens of `r`."""
@@ -464,8 +466,9 @@ def run(
     n_routed = 0
     while True:
         ends = [i.ends_s for i in instances if i.ends_s is not None]
-        loads = [i.loading[0].loaded_s for i in instances if i.ends_s is None and i.loading]
-        ends += loads
+        for i in instances:
+            if i.ends_s is None:
+                ends += [r.loaded_s for r in i.loading if r not in i.ready]
         times = [*ends, arrivals[0][0]] if arrivals else ends
         if not times:
             return
@@ -488,5 +491,7 @@ def run(
         for instance in instances:
             if instance.ends_s is None and instance.running + instance.waiting + instance.loading:
                 instance.schedule(now_s)
+                while not instance.entries and (instance.preempted or instance.ready):
+                    instance.schedule(now_s)  # the last running one made room for itself
                 if not instance.entries and not instance.loading:
                     raise AssertionError("a step that schedules nothing cannot happen")
