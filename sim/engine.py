@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from ..kernels import kernel
 from ..policies.reuse_fit import ReuseFit, observe
-from .calendar import AFTER_ARRIVALS, Calendar
 from .decision_log import DecisionLog
+from .event_calendar import AFTER_ARRIVALS, Calendar
 from .event_log import EventLog
 from .instance import (
     FULL_LOG,

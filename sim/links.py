@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import simpy
 
-from .calendar import Calendar
+from .event_calendar import Calendar
 
 ENDS_FIRST = simpy.events.URGENT
 """What ends at the time of an arrival, or of the start of a step, ends before it."""

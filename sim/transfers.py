@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 import simpy
 
-from .calendar import Calendar
+from .event_calendar import Calendar
 from .links import Links
 from .records import MARK_TRANSFERS
 from .state import Cluster

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kvsim.sim.calendar import Calendar
+from kvsim.sim.event_calendar import Calendar
 from kvsim.sim.links import Links
 
 Job = tuple[float, tuple[str, ...], float]

@@ -183,7 +183,7 @@ def test_links_may_be_shared_and_tiers_too(placement: str, policy: str) -> None:
             tokens = sum(prepared.cluster.requests[f"{name}_tokens"].sum() for name in layout)
             assert tokens <= loaded.sum() * case.settings.block_size
             assert (prepared.cluster.instances["n_flows"] == 0).all()
-    assert n_loaded > 50
+    assert n_loaded > 30
 
 
 def test_a_link_that_nobody_shares_is_the_same_in_fair_shares() -> None:
@@ -227,7 +227,8 @@ def test_blocks_are_promoted_before_their_turn_and_nothing_is_lost() -> None:
     n_sooner = n_later = 0
     for _ in range(150):
         case = cached(random_case(rng, n_rows=24))
-        case = replace(case, settings=replace(case.settings, max_num_seqs=2, n_blocks=30))
+        settings = replace(case.settings, max_num_seqs=2, max_num_batched_tokens=20, n_blocks=30)
+        case = replace(case, settings=settings)
         given = choices(rng, ("host", "disk"))
         alone = run(case, given).cluster
         prepared = run(case, replace(given, prefetch_lead=int(rng.integers(1, 5))))
