@@ -110,7 +110,7 @@ def _check_tiers(prepared: Prepared) -> None:
 def _at(address: int, n: int, dtype: np.dtype[Any]) -> NDArray[Any]:
     """View n elements of the state's memory."""
     memory = (ctypes.c_char * (n * dtype.itemsize)).from_address(address)
-    return np.frombuffer(memory, dtype)
+    return np.frombuffer(memoryview(memory).cast("B"), dtype)
 
 
 def _is_closed(prepared: Prepared, cached: np.ndarray) -> bool:
