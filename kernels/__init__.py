@@ -43,8 +43,8 @@ class _Late:
         from numba.core.registry import cpu_target
 
         made = self.made
-        cpu_target.typing_context.refresh()  # numba looks for new intrinsics only when told
-        cpu_target.target_context.refresh()
+        if not hasattr(made, "_numba_type_"):
+            cpu_target.target_context.refresh()  # numba looks for new intrinsics only when told
         return cpu_target.typing_context.resolve_value_type(made)
 
 
@@ -94,6 +94,22 @@ def view() -> Any:
 def prefetch() -> Any:
     """`prefetch(address)`: have the processor fetch what is about to be read and written."""
     return _compiler().prefetch
+
+
+def record_at(dtype: np.dtype[Any]) -> Any:
+    """Define `record(address)`: the record of a dtype at an address."""
+    return late(lambda: _compiler().record_at(dtype))
+
+
+def array_of(
+    record: np.dtype[Any], name: str, shape: str, element: Any, constants: dict[str, Any]
+) -> Any:
+    """Define `array(address)`: an array that a record of int64s at an address tells of.
+
+    Its address is the word `name` of the record. `shape` is written in terms of the other words
+    and of `constants`, whole numbers at least 0, with +, * and >>: "n_items + 1, N_ROWS".
+    """
+    return late(lambda: _compiler().array_of(record, name, shape, element, constants))
 
 
 def c_call(n_ints: int, n_floats: int) -> Any:

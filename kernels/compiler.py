@@ -1,76 +1,361 @@
-"""The part of compiling that needs numba: see `kernels`, which imports this when it must."""
+"""The part of compiling that needs numba: see `kernels`, which imports this when it must.
+
+numba spends more than half of its time on what kernels never do: exceptions, garbage, closures,
+array expressions, an entry from Python, machine code of every function on its own. Here a
+function goes through the passes that it needs and is left as LLVM text; whatever Python calls
+is made of that, whole, and optimised once. A function that needs more than these passes, as a
+user's may, gets all of them.
+"""
 
 from __future__ import annotations
 
-import sys
+import ast
+import builtins
+import operator
 from collections.abc import Callable
-from typing import Any
+from functools import cache
+from inspect import signature as parameters_of
+from typing import Any, NamedTuple
 
 import llvmlite.binding as llvm
+import numpy as np
 from llvmlite import ir
-from numba import _dynfunc, njit, types
-from numba.core import cgutils
-from numba.core.codegen import JITCodeLibrary
-from numba.core.compiler import Compiler
+from numba import types
+from numba.core import bytecode, cgutils, compiler, typing
+from numba.core import ir as numba_ir
+from numba.core.callconv import create_error_model
+from numba.core.codegen import CodeLibrary
 from numba.core.compiler_lock import global_compiler_lock
+from numba.core.cpu import CPUContext
+from numba.core.datamodel.models import OpaqueModel
 from numba.core.errors import NumbaError
+from numba.core.funcdesc import PythonFunctionDescriptor
+from numba.core.interpreter import Interpreter
+from numba.core.ir_utils import build_definitions
+from numba.core.lowering import Lower
+from numba.core.registry import cpu_target
+from numba.core.rewrites.static_getitem import RewriteConstGetitems, RewriteConstSetitems
+from numba.core.runtime.nrt import rtsys
+from numba.core.ssa import reconstruct_ssa
+from numba.core.targetconfig import ConfigStack
+from numba.core.transforms import canonicalize_cfg
+from numba.core.typed_passes import PreLowerStripPhis, type_inference_stage
 from numba.core.typing.npydecl import parse_dtype
-from numba.extending import intrinsic
+from numba.cpython.builtins import cast_int, do_minmax
+from numba.extending import intrinsic, register_model
 from numba.np.arrayobj import make_array, populate_array
+from numba.np.numpy_support import from_dtype
 
 from . import CompileError, target_machine
 
 
-class _Ingredient(JITCodeLibrary):  # type: ignore[misc]
-    """The code of a function that other compiled functions call, not yet optimised.
+class _Text(CodeLibrary):  # type: ignore[misc]
+    """The code of one function: a module of LLVM, neither linked nor optimised.
 
     numba makes machine code of every function with all that it calls, at every level of a chain
-    of calls anew. Here a level is left as it is: whatever Python calls is optimised once, whole.
+    of calls anew.
     """
 
-    def _optimize_final_module(self) -> None:
-        pass
-
-    def _finalize_final_module(self) -> None:
-        self._finalize_dynamic_globals()
+    def __init__(self, name: str) -> None:
+        super().__init__(cpu_target.target_context.codegen(), name)
+        self._modules: list[Any] = []
+        self._called: dict[Any, None] = {}
         self._finalized = True
 
+    def _raise_if_finalized(self) -> None:
+        pass
 
-class _InnerCompiler(Compiler):  # type: ignore[misc]
-    """numba's compiler without the last step, machine code."""
+    def add_ir_module(self, ir_module: Any) -> None:
+        self._modules.append(llvm.parse_assembly(cgutils.normalize_ir_text(str(ir_module))))
 
-    def __init__(self, typingctx: Any, targetctx: Any, library: Any, *rest: Any) -> None:
-        args, return_type, flags, given_locals = rest
-        flags = flags.copy()
-        flags.no_compile = True
-        super().__init__(typingctx, targetctx, library, args, return_type, flags, given_locals)
-        if library is None:
-            self.state.library = _Ingredient(self.state.targetctx.codegen(), "inner")
+    def add_linking_library(self, library: Any) -> None:
+        if library is not rtsys.library:  # numba's count of who uses an array: nobody does here
+            self._called[library] = None
 
-    def _compile_core(self) -> Any:
-        result = super()._compile_core()
-        function = self.state.func_id
-        # numba insists on an entry from Python; nobody can get at this one
-        module = function.module or sys.modules[__name__]
-        nowhere = _dynfunc.make_function(
-            module,
-            function.func_name,
-            "",
-            0,
-            result.environment,
-            (),
+    def whole(self) -> Any:
+        """A module of this function and all that it calls."""
+        module = llvm.parse_assembly(str(self.create_ir_module(self.name)))
+        seen: dict[Any, None] = {}
+        waiting = [self]
+        while waiting:
+            library = waiting.pop()
+            if library not in seen:
+                seen[library] = None
+                if isinstance(library, _Text):
+                    waiting.extend(library._called)
+        for library in seen:
+            own = isinstance(library, _Text)
+            for part in library._modules if own else [library._get_module_for_linking()]:
+                module.link_in(part, preserve=True)
+        return module
+
+    def _get_module_for_linking(self) -> Any:  # asked by what numba itself compiles
+        module = self.whole()
+        for function in module.functions:
+            if not function.is_declaration and function.linkage == llvm.Linkage.external:
+                function.linkage = llvm.Linkage.linkonce_odr
+        return module
+
+    def finalize(self) -> None:
+        pass
+
+    def get_function(self, name: str) -> Any:
+        return self._modules[0].get_function(name)
+
+    def get_llvm_str(self) -> str:
+        return str(self.whole())
+
+    def get_asm_str(self) -> str:
+        return str(target_machine().emit_assembly(self.whole()))
+
+
+def _flags(*, counts_users: bool) -> Any:
+    flags = compiler.Flags()
+    flags.no_compile = True
+    flags.no_cpython_wrapper = True
+    flags.no_cfunc_wrapper = True
+    flags.enable_looplift = False
+    flags.enable_pyobject = False
+    flags.error_model = "numpy"  # nothing raises, so nothing needs Python
+    flags.nrt = counts_users
+    return flags
+
+
+def _compile_plainly(function: Any, kinds: tuple[Any, ...], text: _Text) -> Any:
+    """Put a function of plain arithmetic, loops and calls into `text`; return its descriptor.
+
+    These are numba's own passes, without those that find nothing to do in such a function.
+    """
+    flags = _flags(counts_users=False)
+    identity = bytecode.FunctionIdentity.from_function(function)
+    with ConfigStack().enter(flags):
+        code = Interpreter(identity).interpret(bytecode.ByteCode(identity))
+        code.blocks = canonicalize_cfg(code.blocks)
+        _name_cheaper(code)
+        _find_constant_indices(code)
+        code = reconstruct_ssa(code)
+        code._definitions = build_definitions(code.blocks)
+        rules, context = _contexts()
+        typed = type_inference_stage(rules, context, code, kinds, None)
+        code = PreLowerStripPhis()._strip_phi_nodes(code)
+        code._definitions = build_definitions(code.blocks)
+        code.generator_info = None
+        descriptor = PythonFunctionDescriptor.from_specialized_function(
+            code,
+            typed.typemap,
+            typed.return_type,
+            typed.calltypes,
+            mangler=context.mangler,
+            inline=False,
+            noalias=False,
+            abi_tags=[],
         )
-        self.state.targetctx.insert_user_function(nowhere, result.fndesc, [result.library])
-        return result._replace(entry_point=nowhere)
+        with context.push_code_library(text):
+            Lower(context, text, descriptor, code).lower()
+    return descriptor
 
 
-inner = njit(
-    pipeline_class=_InnerCompiler,
-    no_cpython_wrapper=True,
-    no_cfunc_wrapper=True,
-    error_model="numpy",  # nothing raises, so nothing needs Python
-)
-"""Decorator of functions that compiled functions call. Called from Python, they crash."""
+class _Typing(typing.Context):  # type: ignore[misc]
+    """numba's rules of types, which remembers what it once found out.
+
+    Finding that int64 + int64 is int64 means to try dozens of rules, for each + anew.
+    """
+
+    found: dict[Any, Any]
+    attributes: dict[Any, Any]
+
+    def resolve_function_type(self, func: Any, args: Any, kws: Any) -> Any:
+        if isinstance(func, _InnerType):
+            return func.get_call_type(self, args, kws)
+        if kws:
+            return super().resolve_function_type(func, args, kws)
+        key = func, args
+        if key not in self.found:
+            self.found[key] = super().resolve_function_type(func, args, kws)
+        return self.found[key]
+
+    def resolve_getattr(self, typ: Any, attr: str) -> Any:
+        key = typ, attr
+        if key not in self.attributes:
+            self.attributes[key] = super().resolve_getattr(typ, attr)
+        return self.attributes[key]
+
+
+class _Lowering(CPUContext):  # type: ignore[misc]
+    """What numba makes of types and operations; of arrays, nobody counts the users."""
+
+    sizes: dict[str, int]
+
+    def get_function(self, fn: Any, sig: Any, _firstcall: bool = True) -> Any:
+        # where numba finds nothing it looks for new definitions, and it tries some in vain for
+        # each index of an array; only an intrinsic's can be new
+        return super().get_function(fn, sig, _firstcall and isinstance(fn, types.Type))
+
+    def get_abi_sizeof(self, ty: Any) -> Any:
+        key = str(ty)
+        if key not in self.sizes:  # it has LLVM parse a module to find out
+            self.sizes[key] = super().get_abi_sizeof(ty)
+        return self.sizes[key]
+
+
+@cache
+def _contexts() -> tuple[_Typing, _Lowering]:
+    """Our own kinds of numba's two contexts, which share all definitions with them."""
+    rules = object.__new__(_Typing)
+    rules.__dict__.update(vars(cpu_target.typing_context), found={}, attributes={})
+    target = cpu_target.target_context
+    lowering = object.__new__(_Lowering)
+    lowering.__dict__.update(
+        vars(target),
+        typing_context=rules,
+        error_model=create_error_model("numpy", target),
+        sizes={},
+    )
+    return rules, lowering
+
+
+def _compile_wholly(function: Any, kinds: tuple[Any, ...], text: _Text) -> Any:
+    """Do the same with all of numba's passes."""
+    typing_context, context = cpu_target.typing_context, cpu_target.target_context
+    typing_context.callstack._fail_cache.clear()  # with other passes it may well do
+    flags = _flags(counts_users=True)
+    work = compiler.Compiler(typing_context, context, text, kinds, None, flags, {})
+    return work.compile_extra(function).fndesc
+
+
+def _find_constant_indices(code: Any) -> None:
+    """Mark `a[0]` and the like, which numba types otherwise than `a[i]`."""
+    for rewrite_class in (RewriteConstGetitems, RewriteConstSetitems):
+        rewrite = rewrite_class(None)
+        for label, block in code.blocks.items():
+            if rewrite.match(code, block, None, None):
+                code.blocks[label] = rewrite.apply()
+
+
+def _name_cheaper(function: Any) -> None:
+    """Put the functions below in place of Python's: numba compiles its own for each call."""
+    for block in function.blocks.values():
+        for assignment in block.find_insts(numba_ir.Assign):
+            named = assignment.value
+            if isinstance(named, numba_ir.Global) and named.name in _CHEAPER:
+                if named.value is getattr(builtins, named.name):
+                    named.value = _CHEAPER[named.name]
+
+
+def _extreme(compare: Any) -> Any:
+    @intrinsic
+    def extreme(typing_context: Any, *numbers: Any) -> Any:
+        if len(numbers) < 2 or not all(
+            isinstance(n, (types.Number, types.Boolean)) for n in numbers
+        ):
+            return None
+        kind = typing_context.unify_types(*numbers)
+
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            [kinds] = signature.args
+            values = cgutils.unpack_tuple(builder, args[0])
+            return do_minmax(context, builder, list(kinds), values, compare)
+
+        return kind(types.StarArgTuple(numbers)), codegen
+
+    return extreme
+
+
+_CHEAPER = {"min": _extreme(operator.lt), "max": _extreme(operator.gt), "int": cast_int}
+
+
+class _InnerType(types.Callable, types.Dummy):  # type: ignore[misc]
+    """numba's type of an inner function, which knows how calls of it are typed."""
+
+    def __init__(self, function: _Inner) -> None:
+        self.function = function
+        super().__init__(f"inner({function.name} at {id(function)})")
+
+    def get_call_type(self, context: Any, args: Any, kws: Any) -> Any:
+        return self.function.compiled(args, kws).signature
+
+    def get_call_signatures(self) -> Any:
+        return [done.signature for done in self.function.done.values()], True
+
+    def get_impl_key(self, signature: Any) -> Any:
+        return self.function.done[signature.args].descriptor
+
+
+register_model(_InnerType)(OpaqueModel)
+
+
+class _Compiled(NamedTuple):
+    signature: Any
+    descriptor: Any
+    text: _Text
+
+
+class _Inner:
+    """A function that compiled functions call, compiled once for each kind of arguments.
+
+    A parameter is of the type that its annotation says: what is passed as `int`, be it an int32,
+    a bool or a literal, is passed as int64, and as `float` as float64. Else a function would be
+    compiled for each mixture of integers that it is called with.
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+        self.name = f"{function.__module__}.{function.__qualname__}"
+        self.done: dict[tuple[Any, ...], _Compiled] = {}
+        """What it became, by types of arguments."""
+        self._parameters = parameters_of(function)
+        self._numba_type_ = _InnerType(self)
+
+    def compiled(self, args: Any, kws: Any) -> _Compiled:
+        """Return the code for such arguments."""
+        kinds = typing.fold_arguments(
+            self._parameters, args, kws, self._kind, self._default, self._rest
+        )
+        if kinds not in self.done:
+            self.done[kinds] = self._compile(kinds)
+        return self.done[kinds]
+
+    def _kind(self, index: int, parameter: Any, kind: Any) -> Any:
+        hint = parameter.annotation
+        if isinstance(hint, str):
+            named = self._function.__globals__
+            hint = named.get(hint, getattr(builtins, hint, None))
+        kind = types.unliteral(kind)
+        if hint is int and (isinstance(kind, types.Boolean) or _is_small_integer(kind)):
+            return types.int64
+        if hint is float and isinstance(kind, (types.Integer, types.Float)):
+            return types.float64
+        return kind
+
+    @staticmethod
+    def _default(index: int, parameter: Any, default: Any) -> Any:
+        return types.Omitted(default)
+
+    @staticmethod
+    def _rest(index: int, parameter: Any, values: Any) -> Any:
+        return types.StarArgTuple(values)
+
+    def _compile(self, kinds: tuple[Any, ...]) -> _Compiled:
+        target = cpu_target.target_context
+        try:
+            text = _Text(self.name)
+            descriptor = _compile_plainly(self._function, kinds, text)
+        except Exception:  # whatever the reason was, with all its passes numba tells it better
+            text = _Text(self.name)
+            descriptor = _compile_wholly(self._function, kinds, text)
+        target.insert_user_function(descriptor, descriptor, [text])
+        signature = typing.signature(descriptor.restype, *kinds).replace(pysig=self._parameters)
+        return _Compiled(signature, descriptor, text)
+
+
+def _is_small_integer(kind: Any) -> bool:
+    """Whether each number of the type is an int64."""
+    return isinstance(kind, types.Integer) and (kind.signed or kind.bitwidth < 64)
+
+
+def inner(function: Callable[..., Any]) -> Any:
+    """Compile a function that compiled functions call."""
+    return _Inner(function)
 
 
 @intrinsic
@@ -79,28 +364,110 @@ def view(typing_context: Any, address: Any, shape: Any, dtype: Any) -> Any:
     array_type = types.Array(parse_dtype(dtype), len(shape), "C")
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        word = context.get_value_type(types.intp)
-        data_type = context.get_data_type(array_type.dtype)
-        itemsize = context.get_constant(types.intp, context.get_abi_sizeof(data_type))
         lengths = [
             context.cast(builder, length, kind, types.intp)
             for length, kind in zip(cgutils.unpack_tuple(builder, args[1]), shape, strict=True)
         ]
-        strides = [itemsize]
-        for length in reversed(lengths[1:]):
-            strides.insert(0, builder.mul(strides[0], length))
-        array = make_array(array_type)(context, builder)
-        populate_array(
-            array,
-            data=builder.inttoptr(args[0], data_type.as_pointer()),
-            shape=cgutils.pack_array(builder, lengths, ty=word),
-            strides=cgutils.pack_array(builder, strides, ty=word),
-            itemsize=itemsize,
-            meminfo=None,
-        )
-        return array._getvalue()
+        return _array_at(context, builder, array_type, args[0], lengths)
 
     return array_type(types.int64, shape, dtype), codegen
+
+
+def _array_at(context: Any, builder: Any, array_type: Any, address: Any, lengths: Any) -> Any:
+    word = context.get_value_type(types.intp)
+    element = array_type.dtype
+    size = element.size if isinstance(element, types.Record) else element.bitwidth // 8
+    itemsize = context.get_constant(types.intp, size)
+    strides = [itemsize]
+    for length in reversed(lengths[1:]):
+        strides.insert(0, builder.mul(strides[0], length))
+    array = make_array(array_type)(context, builder)
+    populate_array(
+        array,
+        data=builder.inttoptr(address, context.get_data_type(element).as_pointer()),
+        shape=cgutils.pack_array(builder, lengths, ty=word),
+        strides=cgutils.pack_array(builder, strides, ty=word),
+        itemsize=itemsize,
+        meminfo=None,
+    )
+    return array._getvalue()
+
+
+def record_at(dtype: Any) -> Any:
+    """Make an intrinsic `record(address)`: the record of `dtype` at an address."""
+    record_type = from_dtype(dtype)
+
+    @intrinsic
+    def record(typing_context: Any, address: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            return builder.inttoptr(args[0], context.get_value_type(record_type))
+
+        return record_type(types.int64), codegen
+
+    return record
+
+
+class _Length:
+    """A word of LLVM in the arithmetic of a shape."""
+
+    def __init__(self, builder: Any, value: Any) -> None:
+        self._builder = builder
+        self.value = value
+
+    def _with(self, other: Any, operation: str) -> _Length:
+        value = other.value if isinstance(other, _Length) else ir.IntType(64)(other)
+        return _Length(self._builder, getattr(self._builder, operation)(self.value, value))
+
+    def __add__(self, other: Any) -> _Length:
+        return self._with(other, "add")
+
+    def __mul__(self, other: Any) -> _Length:
+        return self._with(other, "mul")
+
+    def __rshift__(self, other: Any) -> _Length:
+        return self._with(other, "lshr")
+
+
+class _Words(dict[str, Any]):
+    """The names of a shape: constants, and the words of the record at an address."""
+
+    def __init__(self, builder: Any, record: Any, address: Any, constants: dict[str, Any]) -> None:
+        super().__init__(constants)
+        self._builder = builder
+        self._first = builder.inttoptr(address, ir.IntType(64).as_pointer())
+        self._record = record
+
+    def __missing__(self, name: str) -> _Length:
+        if name not in self._record.names:
+            raise KeyError(name)
+        at = ir.IntType(64)(self._record.fields[name][1] // 8)
+        value = self._builder.load(self._builder.gep(self._first, [at]))
+        self[name] = _Length(self._builder, value)
+        return self[name]
+
+
+def array_of(record: Any, name: str, shape: str, element: Any, constants: dict[str, Any]) -> Any:
+    """Make an intrinsic, see `kernels.array_of`.
+
+    A compiled function in its place would cost some 50 ms, for a few additions and a load.
+    """
+    expression = compile(f"({shape},)", f"<shape of {name}>", "eval")
+    n_dimensions = len(ast.parse(f"({shape},)", mode="eval").body.elts)
+    array_type = types.Array(from_dtype(np.dtype(element)), n_dimensions, "C")
+
+    @intrinsic
+    def array(typing_context: Any, address: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            words = _Words(builder, record, args[0], constants)
+            lengths = [
+                each.value if isinstance(each, _Length) else ir.IntType(64)(each)
+                for each in eval(expression, {}, words)
+            ]
+            return _array_at(context, builder, array_type, words[name].value, lengths)
+
+        return array_type(types.int64), codegen
+
+    return array
 
 
 @intrinsic
@@ -158,19 +525,15 @@ def object_code(
         CompileError: numba refuses, or the code needs Python at run time (to make an array).
     """
     kinds = {"i64": types.int64, "double": types.float64}
-    dispatcher = inner(function)
-    # a last parameter *numbers takes the rest, as in a call
-    key = dispatcher._compiler.fold_argument_types(tuple(kinds[p] for p in parameters), {})[1]
     try:
-        dispatcher.compile(key)
+        # a last parameter *numbers takes the rest, as in a call
+        compiled = inner(function).compiled(tuple(kinds[p] for p in parameters), {})
     except NumbaError as error:
         told = [line for line in str(error).splitlines() if line.startswith("Unknown")]
         reason = told[0].partition(" of type")[0] if told else type(error).__name__
         raise CompileError(reason) from error
-    compiled = dispatcher.overloads[key]
-    compiled.library._ensure_finalized()
-    module = compiled.library._final_module.clone()
-    symbol = compiled.fndesc.llvm_func_name
+    module = compiled.text.whole()
+    symbol = compiled.descriptor.llvm_func_name
     takes = ", ".join(f"{kind} %a{i}" for i, kind in enumerate(parameters))
     returns = "ptr" if result == "void" else result
     answer = (
