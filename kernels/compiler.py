@@ -12,7 +12,7 @@ from __future__ import annotations
 import ast
 import builtins
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from functools import cache
 from inspect import signature as parameters_of
 from typing import Any, NamedTuple
@@ -27,7 +27,7 @@ from numba.core.callconv import create_error_model
 from numba.core.codegen import CodeLibrary
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.cpu import CPUContext
-from numba.core.datamodel.models import OpaqueModel
+from numba.core.datamodel.models import OpaqueModel, PrimitiveModel
 from numba.core.errors import NumbaError
 from numba.core.funcdesc import PythonFunctionDescriptor
 from numba.core.interpreter import Interpreter
@@ -40,8 +40,16 @@ from numba.core.ssa import reconstruct_ssa
 from numba.core.targetconfig import ConfigStack
 from numba.core.transforms import canonicalize_cfg
 from numba.core.typed_passes import PreLowerStripPhis, type_inference_stage
+from numba.core.imputils import lower_builtin, lower_cast, lower_getattr_generic
 from numba.core.typing.npydecl import parse_dtype
+from numba.core.typing.templates import (
+    AbstractTemplate,
+    AttributeTemplate,
+    infer_getattr,
+    infer_global,
+)
 from numba.cpython.builtins import cast_int, do_minmax
+from numba.cpython.slicing import fix_index
 from numba.extending import intrinsic, register_model
 from numba.np.arrayobj import make_array, populate_array
 from numba.np.numpy_support import from_dtype
@@ -181,12 +189,38 @@ class _Typing(typing.Context):  # type: ignore[misc]
         return self.attributes[key]
 
 
+class _Known:
+    """An operator whose types were found out before."""
+
+    def __init__(self, function: Any) -> None:
+        self.function = function
+        self._found: dict[Any, Any] = {}
+
+    def get_call_type(self, context: Any, args: Any, kws: Any) -> Any:
+        if args not in self._found:
+            self._found[args] = self.function.get_call_type(context, args, kws)
+        return self._found[args]
+
+
+class _TypingAgain(_Typing):
+    """The same while code is made, when numba asks for the types of each operator once more."""
+
+    known: dict[Any, _Known]
+
+    def resolve_value_type(self, val: Any) -> Any:
+        kind = super().resolve_value_type(val)
+        is_operator = getattr(val, "__module__", None) == operator.add.__module__
+        return self.known.setdefault(kind, _Known(kind)) if is_operator else kind
+
+
 class _Lowering(CPUContext):  # type: ignore[misc]
     """What numba makes of types and operations; of arrays, nobody counts the users."""
 
     sizes: dict[str, int]
 
     def get_function(self, fn: Any, sig: Any, _firstcall: bool = True) -> Any:
+        if isinstance(fn, _Known):
+            fn = fn.function
         # where numba finds nothing it looks for new definitions, and it tries some in vain for
         # each index of an array; only an intrinsic's can be new
         return super().get_function(fn, sig, _firstcall and isinstance(fn, types.Type))
@@ -204,10 +238,12 @@ def _contexts() -> tuple[_Typing, _Lowering]:
     rules = object.__new__(_Typing)
     rules.__dict__.update(vars(cpu_target.typing_context), found={}, attributes={})
     target = cpu_target.target_context
+    again = object.__new__(_TypingAgain)
+    again.__dict__.update(vars(rules), known={})
     lowering = object.__new__(_Lowering)
     lowering.__dict__.update(
         vars(target),
-        typing_context=rules,
+        typing_context=again,
         error_model=create_error_model("numpy", target),
         sizes={},
     )
@@ -237,9 +273,8 @@ def _name_cheaper(function: Any) -> None:
     for block in function.blocks.values():
         for assignment in block.find_insts(numba_ir.Assign):
             named = assignment.value
-            if isinstance(named, numba_ir.Global) and named.name in _CHEAPER:
-                if named.value is getattr(builtins, named.name):
-                    named.value = _CHEAPER[named.name]
+            if isinstance(named, numba_ir.Global) and isinstance(named.value, Hashable):
+                named.value = _CHEAPER.get(named.value, named.value)
 
 
 def _extreme(compare: Any) -> Any:
@@ -261,7 +296,7 @@ def _extreme(compare: Any) -> Any:
     return extreme
 
 
-_CHEAPER = {"min": _extreme(operator.lt), "max": _extreme(operator.gt), "int": cast_int}
+_CHEAPER = {min: _extreme(operator.lt), max: _extreme(operator.gt), int: cast_int}
 
 
 class _InnerType(types.Callable, types.Dummy):  # type: ignore[misc]
@@ -321,6 +356,8 @@ class _Inner:
             named = self._function.__globals__
             hint = named.get(hint, getattr(builtins, hint, None))
         kind = types.unliteral(kind)
+        if isinstance(kind, _Member):
+            return kind.array
         if hint is int and (isinstance(kind, types.Boolean) or _is_small_integer(kind)):
             return types.int64
         if hint is float and isinstance(kind, (types.Integer, types.Float)):
@@ -446,26 +483,133 @@ class _Words(dict[str, Any]):
         return self[name]
 
 
-def array_of(record: Any, name: str, shape: str, element: Any, constants: dict[str, Any]) -> Any:
-    """Make an intrinsic, see `kernels.array_of`.
+class _Member(types.Type):  # type: ignore[misc]
+    """numba's type of an array that a record tells of: its value is the record's address.
 
-    A compiled function in its place would cost some 50 ms, for a few additions and a load.
+    Most are made to take one element of them. A value of numba's own type has seven fields, all
+    of which it writes and reads for that; it is made of this only where the whole is passed on.
     """
-    expression = compile(f"({shape},)", f"<shape of {name}>", "eval")
-    n_dimensions = len(ast.parse(f"({shape},)", mode="eval").body.elts)
-    array_type = types.Array(from_dtype(np.dtype(element)), n_dimensions, "C")
+
+    def __init__(
+        self, record: Any, name: str, shape: str, element: Any, constants: dict[str, Any]
+    ) -> None:
+        text = f"({shape},)"
+        n_dimensions = len(ast.parse(text).body[0].value.elts)  # type: ignore[attr-defined]
+        self.array = types.Array(from_dtype(np.dtype(element)), n_dimensions, "C")
+        self._record = record
+        self._name = name
+        self._shape = compile(text, f"<shape of {name}>", "eval")
+        self._constants = constants
+        super().__init__(f"member({name} at {id(self)})")
+
+    def index_type(self, index: Any) -> Any:
+        """The type as which to take an index of one element; None if it is none."""
+        kinds = list(index) if isinstance(index, types.BaseTuple) else [index]
+        if len(kinds) != self.array.ndim or not all(isinstance(k, types.Integer) for k in kinds):
+            return None
+        words = [types.int64 if kind.signed else types.uint64 for kind in kinds]
+        return types.BaseTuple.from_types(words) if len(words) > 1 else words[0]
+
+    def parts(self, builder: Any, address: Any) -> tuple[Any, list[Any]]:
+        """Return the address of the first element, and the lengths."""
+        words = _Words(builder, self._record, address, self._constants)
+        lengths = eval(self._shape, {}, words)
+        return words[self._name].value, [
+            each.value if isinstance(each, _Length) else ir.IntType(64)(each) for each in lengths
+        ]
+
+    def place(self, context: Any, builder: Any, address: Any, kind: Any, index: Any) -> Any:
+        """Return the pointer to an element."""
+        first, lengths = self.parts(builder, address)
+        kinds = list(kind) if isinstance(kind, types.BaseTuple) else [kind]
+        indices = cgutils.unpack_tuple(builder, index) if len(kinds) > 1 else [index]
+        at = None
+        for each, of_kind, length in zip(indices, kinds, lengths, strict=True):
+            if of_kind.signed:
+                each = fix_index(builder, each, length)
+            at = each if at is None else builder.add(builder.mul(at, length), each)
+        data = builder.inttoptr(first, context.get_data_type(self.array.dtype).as_pointer())
+        return builder.gep(data, [at])
+
+
+@register_model(_Member)
+class _MemberModel(PrimitiveModel):  # type: ignore[misc]
+    def __init__(self, manager: Any, member: Any) -> None:
+        super().__init__(manager, member, ir.IntType(64))
+
+
+@infer_global(operator.getitem)
+class _GetItem(AbstractTemplate):  # type: ignore[misc]
+    def generic(self, args: Any, kws: Any) -> Any:
+        member, index = args
+        if not isinstance(member, _Member):
+            return None
+        kind = member.index_type(index)
+        if kind is not None:
+            return member.array.dtype(member, kind)
+        return self.context.resolve_function_type(operator.getitem, (member.array, index), {})
+
+
+@infer_global(operator.setitem)
+class _SetItem(AbstractTemplate):  # type: ignore[misc]
+    def generic(self, args: Any, kws: Any) -> Any:
+        member, index, _ = args
+        kind = member.index_type(index) if isinstance(member, _Member) else None
+        return None if kind is None else types.none(member, kind, member.array.dtype)
+
+
+@infer_global(len)
+class _Len(AbstractTemplate):  # type: ignore[misc]
+    def generic(self, args: Any, kws: Any) -> Any:
+        [member] = args
+        return types.intp(member.array) if isinstance(member, _Member) else None
+
+
+@infer_getattr
+class _Attributes(AttributeTemplate):  # type: ignore[misc]
+    key = _Member
+
+    def generic_resolve(self, member: Any, name: str) -> Any:
+        return self.context.resolve_getattr(member.array, name)
+
+
+@lower_getattr_generic(_Member)
+def _get_attribute(context: Any, builder: Any, member: Any, address: Any, name: str) -> Any:
+    array = context.cast(builder, address, member, member.array)
+    return context.get_getattr(member.array, name)(context, builder, member.array, array, name)
+
+
+@lower_builtin(operator.getitem, _Member, types.Any)
+def _get_item(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    member, kind = signature.args
+    place = member.place(context, builder, args[0], kind, args[1])
+    return context.unpack_value(builder, member.array.dtype, place)
+
+
+@lower_builtin(operator.setitem, _Member, types.Any, types.Any)
+def _set_item(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    member, kind, _ = signature.args
+    place = member.place(context, builder, args[0], kind, args[1])
+    context.pack_value(builder, member.array.dtype, args[2], place)
+    return context.get_dummy_value()
+
+
+@lower_cast(_Member, types.Array)
+def _as_array(context: Any, builder: Any, member: Any, array: Any, address: Any) -> Any:
+    first, lengths = member.parts(builder, address)
+    return _array_at(context, builder, array, first, lengths)
+
+
+def array_of(record: Any, name: str, shape: str, element: Any, constants: dict[str, Any]) -> Any:
+    """Make an intrinsic, see `kernels.array_of`."""
+    member = _Member(record, name, shape, element, constants)
 
     @intrinsic
     def array(typing_context: Any, address: Any) -> Any:
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            words = _Words(builder, record, args[0], constants)
-            lengths = [
-                each.value if isinstance(each, _Length) else ir.IntType(64)(each)
-                for each in eval(expression, {}, words)
-            ]
-            return _array_at(context, builder, array_type, words[name].value, lengths)
+            return args[0]
 
-        return array_type(types.int64), codegen
+        return member(types.int64), codegen
 
     return array
 
