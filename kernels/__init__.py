@@ -87,18 +87,18 @@ def late(make: Callable[[], Any]) -> Any:
 @late
 def view() -> Any:
     """`view(address, shape, dtype)`: the array at an address. Nobody owns it."""
-    return _compiler().view
+    return _intrinsics().view
 
 
 @late
 def prefetch() -> Any:
     """`prefetch(address)`: have the processor fetch what is about to be read and written."""
-    return _compiler().prefetch
+    return _intrinsics().prefetch
 
 
 def record_at(dtype: np.dtype[Any]) -> Any:
     """Define `record(address)`: the record of a dtype at an address."""
-    return late(lambda: _compiler().record_at(dtype))
+    return late(lambda: _intrinsics().record_at(dtype))
 
 
 def array_of(
@@ -109,12 +109,18 @@ def array_of(
     Its address is the word `name` of the record. `shape` is written in terms of the other words
     and of `constants`, whole numbers at least 0, with +, * and >>: "n_items + 1, N_ROWS".
     """
-    return late(lambda: _compiler().array_of(record, name, shape, element, constants))
+
+    def make() -> Any:
+        from .members import array_of
+
+        return array_of(record, name, shape, element, constants)
+
+    return late(make)
 
 
 def c_call(n_ints: int, n_floats: int) -> Any:
     """Define `call(address, ints, floats)`: call a C function of int64s, then doubles."""
-    return late(lambda: _compiler().c_call(n_ints, n_floats))
+    return late(lambda: _intrinsics().c_call(n_ints, n_floats))
 
 
 class _Kernel:
@@ -370,3 +376,10 @@ def _compiler() -> Any:
     from . import compiler
 
     return compiler
+
+
+def _intrinsics() -> Any:
+    _numba()
+    from . import intrinsics
+
+    return intrinsics

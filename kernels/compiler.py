@@ -9,25 +9,19 @@ user's may, gets all of them.
 
 from __future__ import annotations
 
-import ast
 import builtins
 import operator
 from collections.abc import Callable, Hashable
-from functools import cache
 from inspect import signature as parameters_of
 from typing import Any, NamedTuple
 
 import llvmlite.binding as llvm
-import numpy as np
-from llvmlite import ir
 from numba import types
 from numba.core import bytecode, cgutils, compiler, typing
 from numba.core import ir as numba_ir
-from numba.core.callconv import create_error_model
 from numba.core.codegen import CodeLibrary
 from numba.core.compiler_lock import global_compiler_lock
-from numba.core.cpu import CPUContext
-from numba.core.datamodel.models import OpaqueModel, PrimitiveModel
+from numba.core.datamodel.models import OpaqueModel
 from numba.core.errors import NumbaError
 from numba.core.funcdesc import PythonFunctionDescriptor
 from numba.core.interpreter import Interpreter
@@ -40,21 +34,12 @@ from numba.core.ssa import reconstruct_ssa
 from numba.core.targetconfig import ConfigStack
 from numba.core.transforms import canonicalize_cfg
 from numba.core.typed_passes import PreLowerStripPhis, type_inference_stage
-from numba.core.imputils import lower_builtin, lower_cast, lower_getattr_generic
-from numba.core.typing.npydecl import parse_dtype
-from numba.core.typing.templates import (
-    AbstractTemplate,
-    AttributeTemplate,
-    infer_getattr,
-    infer_global,
-)
 from numba.cpython.builtins import cast_int, do_minmax
-from numba.cpython.slicing import fix_index
 from numba.extending import intrinsic, register_model
-from numba.np.arrayobj import make_array, populate_array
-from numba.np.numpy_support import from_dtype
 
 from . import CompileError, target_machine
+from .contexts import contexts
+from .members import Member
 
 
 class _Text(CodeLibrary):  # type: ignore[misc]
@@ -143,7 +128,7 @@ def _compile_plainly(function: Any, kinds: tuple[Any, ...], text: _Text) -> Any:
         _find_constant_indices(code)
         code = reconstruct_ssa(code)
         code._definitions = build_definitions(code.blocks)
-        rules, context = _contexts()
+        rules, context = contexts()
         typed = type_inference_stage(rules, context, code, kinds, None)
         code = PreLowerStripPhis()._strip_phi_nodes(code)
         code._definitions = build_definitions(code.blocks)
@@ -161,93 +146,6 @@ def _compile_plainly(function: Any, kinds: tuple[Any, ...], text: _Text) -> Any:
         with context.push_code_library(text):
             Lower(context, text, descriptor, code).lower()
     return descriptor
-
-
-class _Typing(typing.Context):  # type: ignore[misc]
-    """numba's rules of types, which remembers what it once found out.
-
-    Finding that int64 + int64 is int64 means to try dozens of rules, for each + anew.
-    """
-
-    found: dict[Any, Any]
-    attributes: dict[Any, Any]
-
-    def resolve_function_type(self, func: Any, args: Any, kws: Any) -> Any:
-        if isinstance(func, _InnerType):
-            return func.get_call_type(self, args, kws)
-        if kws:
-            return super().resolve_function_type(func, args, kws)
-        key = func, args
-        if key not in self.found:
-            self.found[key] = super().resolve_function_type(func, args, kws)
-        return self.found[key]
-
-    def resolve_getattr(self, typ: Any, attr: str) -> Any:
-        key = typ, attr
-        if key not in self.attributes:
-            self.attributes[key] = super().resolve_getattr(typ, attr)
-        return self.attributes[key]
-
-
-class _Known:
-    """An operator whose types were found out before."""
-
-    def __init__(self, function: Any) -> None:
-        self.function = function
-        self._found: dict[Any, Any] = {}
-
-    def get_call_type(self, context: Any, args: Any, kws: Any) -> Any:
-        if args not in self._found:
-            self._found[args] = self.function.get_call_type(context, args, kws)
-        return self._found[args]
-
-
-class _TypingAgain(_Typing):
-    """The same while code is made, when numba asks for the types of each operator once more."""
-
-    known: dict[Any, _Known]
-
-    def resolve_value_type(self, val: Any) -> Any:
-        kind = super().resolve_value_type(val)
-        is_operator = getattr(val, "__module__", None) == operator.add.__module__
-        return self.known.setdefault(kind, _Known(kind)) if is_operator else kind
-
-
-class _Lowering(CPUContext):  # type: ignore[misc]
-    """What numba makes of types and operations; of arrays, nobody counts the users."""
-
-    sizes: dict[str, int]
-
-    def get_function(self, fn: Any, sig: Any, _firstcall: bool = True) -> Any:
-        if isinstance(fn, _Known):
-            fn = fn.function
-        # where numba finds nothing it looks for new definitions, and it tries some in vain for
-        # each index of an array; only an intrinsic's can be new
-        return super().get_function(fn, sig, _firstcall and isinstance(fn, types.Type))
-
-    def get_abi_sizeof(self, ty: Any) -> Any:
-        key = str(ty)
-        if key not in self.sizes:  # it has LLVM parse a module to find out
-            self.sizes[key] = super().get_abi_sizeof(ty)
-        return self.sizes[key]
-
-
-@cache
-def _contexts() -> tuple[_Typing, _Lowering]:
-    """Our own kinds of numba's two contexts, which share all definitions with them."""
-    rules = object.__new__(_Typing)
-    rules.__dict__.update(vars(cpu_target.typing_context), found={}, attributes={})
-    target = cpu_target.target_context
-    again = object.__new__(_TypingAgain)
-    again.__dict__.update(vars(rules), known={})
-    lowering = object.__new__(_Lowering)
-    lowering.__dict__.update(
-        vars(target),
-        typing_context=again,
-        error_model=create_error_model("numpy", target),
-        sizes={},
-    )
-    return rules, lowering
 
 
 def _compile_wholly(function: Any, kinds: tuple[Any, ...], text: _Text) -> Any:
@@ -356,7 +254,7 @@ class _Inner:
             named = self._function.__globals__
             hint = named.get(hint, getattr(builtins, hint, None))
         kind = types.unliteral(kind)
-        if isinstance(kind, _Member):
+        if isinstance(kind, Member):
             return kind.array
         if hint is int and (isinstance(kind, types.Boolean) or _is_small_integer(kind)):
             return types.int64
@@ -393,268 +291,6 @@ def _is_small_integer(kind: Any) -> bool:
 def inner(function: Callable[..., Any]) -> Any:
     """Compile a function that compiled functions call."""
     return _Inner(function)
-
-
-@intrinsic
-def view(typing_context: Any, address: Any, shape: Any, dtype: Any) -> Any:
-    """The C-contiguous array of `shape` and `dtype` at an address."""
-    array_type = types.Array(parse_dtype(dtype), len(shape), "C")
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        lengths = [
-            context.cast(builder, length, kind, types.intp)
-            for length, kind in zip(cgutils.unpack_tuple(builder, args[1]), shape, strict=True)
-        ]
-        return _array_at(context, builder, array_type, args[0], lengths)
-
-    return array_type(types.int64, shape, dtype), codegen
-
-
-def _array_at(context: Any, builder: Any, array_type: Any, address: Any, lengths: Any) -> Any:
-    word = context.get_value_type(types.intp)
-    element = array_type.dtype
-    size = element.size if isinstance(element, types.Record) else element.bitwidth // 8
-    itemsize = context.get_constant(types.intp, size)
-    strides = [itemsize]
-    for length in reversed(lengths[1:]):
-        strides.insert(0, builder.mul(strides[0], length))
-    array = make_array(array_type)(context, builder)
-    populate_array(
-        array,
-        data=builder.inttoptr(address, context.get_data_type(element).as_pointer()),
-        shape=cgutils.pack_array(builder, lengths, ty=word),
-        strides=cgutils.pack_array(builder, strides, ty=word),
-        itemsize=itemsize,
-        meminfo=None,
-    )
-    return array._getvalue()
-
-
-def record_at(dtype: Any) -> Any:
-    """Make an intrinsic `record(address)`: the record of `dtype` at an address."""
-    record_type = from_dtype(dtype)
-
-    @intrinsic
-    def record(typing_context: Any, address: Any) -> Any:
-        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            return builder.inttoptr(args[0], context.get_value_type(record_type))
-
-        return record_type(types.int64), codegen
-
-    return record
-
-
-class _Length:
-    """A word of LLVM in the arithmetic of a shape."""
-
-    def __init__(self, builder: Any, value: Any) -> None:
-        self._builder = builder
-        self.value = value
-
-    def _with(self, other: Any, operation: str) -> _Length:
-        value = other.value if isinstance(other, _Length) else ir.IntType(64)(other)
-        return _Length(self._builder, getattr(self._builder, operation)(self.value, value))
-
-    def __add__(self, other: Any) -> _Length:
-        return self._with(other, "add")
-
-    def __mul__(self, other: Any) -> _Length:
-        return self._with(other, "mul")
-
-    def __rshift__(self, other: Any) -> _Length:
-        return self._with(other, "lshr")
-
-
-class _Words(dict[str, Any]):
-    """The names of a shape: constants, and the words of the record at an address."""
-
-    def __init__(self, builder: Any, record: Any, address: Any, constants: dict[str, Any]) -> None:
-        super().__init__(constants)
-        self._builder = builder
-        self._first = builder.inttoptr(address, ir.IntType(64).as_pointer())
-        self._record = record
-
-    def __missing__(self, name: str) -> _Length:
-        if name not in self._record.names:
-            raise KeyError(name)
-        at = ir.IntType(64)(self._record.fields[name][1] // 8)
-        value = self._builder.load(self._builder.gep(self._first, [at]))
-        self[name] = _Length(self._builder, value)
-        return self[name]
-
-
-class _Member(types.Type):  # type: ignore[misc]
-    """numba's type of an array that a record tells of: its value is the record's address.
-
-    Most are made to take one element of them. A value of numba's own type has seven fields, all
-    of which it writes and reads for that; it is made of this only where the whole is passed on.
-    """
-
-    def __init__(
-        self, record: Any, name: str, shape: str, element: Any, constants: dict[str, Any]
-    ) -> None:
-        text = f"({shape},)"
-        n_dimensions = len(ast.parse(text).body[0].value.elts)  # type: ignore[attr-defined]
-        self.array = types.Array(from_dtype(np.dtype(element)), n_dimensions, "C")
-        self._record = record
-        self._name = name
-        self._shape = compile(text, f"<shape of {name}>", "eval")
-        self._constants = constants
-        super().__init__(f"member({name} at {id(self)})")
-
-    def index_type(self, index: Any) -> Any:
-        """The type as which to take an index of one element; None if it is none."""
-        kinds = list(index) if isinstance(index, types.BaseTuple) else [index]
-        if len(kinds) != self.array.ndim or not all(isinstance(k, types.Integer) for k in kinds):
-            return None
-        words = [types.int64 if kind.signed else types.uint64 for kind in kinds]
-        return types.BaseTuple.from_types(words) if len(words) > 1 else words[0]
-
-    def parts(self, builder: Any, address: Any) -> tuple[Any, list[Any]]:
-        """Return the address of the first element, and the lengths."""
-        words = _Words(builder, self._record, address, self._constants)
-        lengths = eval(self._shape, {}, words)
-        return words[self._name].value, [
-            each.value if isinstance(each, _Length) else ir.IntType(64)(each) for each in lengths
-        ]
-
-    def place(self, context: Any, builder: Any, address: Any, kind: Any, index: Any) -> Any:
-        """Return the pointer to an element."""
-        first, lengths = self.parts(builder, address)
-        kinds = list(kind) if isinstance(kind, types.BaseTuple) else [kind]
-        indices = cgutils.unpack_tuple(builder, index) if len(kinds) > 1 else [index]
-        at = None
-        for each, of_kind, length in zip(indices, kinds, lengths, strict=True):
-            if of_kind.signed:
-                each = fix_index(builder, each, length)
-            at = each if at is None else builder.add(builder.mul(at, length), each)
-        data = builder.inttoptr(first, context.get_data_type(self.array.dtype).as_pointer())
-        return builder.gep(data, [at])
-
-
-@register_model(_Member)
-class _MemberModel(PrimitiveModel):  # type: ignore[misc]
-    def __init__(self, manager: Any, member: Any) -> None:
-        super().__init__(manager, member, ir.IntType(64))
-
-
-@infer_global(operator.getitem)
-class _GetItem(AbstractTemplate):  # type: ignore[misc]
-    def generic(self, args: Any, kws: Any) -> Any:
-        member, index = args
-        if not isinstance(member, _Member):
-            return None
-        kind = member.index_type(index)
-        if kind is not None:
-            return member.array.dtype(member, kind)
-        return self.context.resolve_function_type(operator.getitem, (member.array, index), {})
-
-
-@infer_global(operator.setitem)
-class _SetItem(AbstractTemplate):  # type: ignore[misc]
-    def generic(self, args: Any, kws: Any) -> Any:
-        member, index, _ = args
-        kind = member.index_type(index) if isinstance(member, _Member) else None
-        return None if kind is None else types.none(member, kind, member.array.dtype)
-
-
-@infer_global(len)
-class _Len(AbstractTemplate):  # type: ignore[misc]
-    def generic(self, args: Any, kws: Any) -> Any:
-        [member] = args
-        return types.intp(member.array) if isinstance(member, _Member) else None
-
-
-@infer_getattr
-class _Attributes(AttributeTemplate):  # type: ignore[misc]
-    key = _Member
-
-    def generic_resolve(self, member: Any, name: str) -> Any:
-        return self.context.resolve_getattr(member.array, name)
-
-
-@lower_getattr_generic(_Member)
-def _get_attribute(context: Any, builder: Any, member: Any, address: Any, name: str) -> Any:
-    array = context.cast(builder, address, member, member.array)
-    return context.get_getattr(member.array, name)(context, builder, member.array, array, name)
-
-
-@lower_builtin(operator.getitem, _Member, types.Any)
-def _get_item(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-    member, kind = signature.args
-    place = member.place(context, builder, args[0], kind, args[1])
-    return context.unpack_value(builder, member.array.dtype, place)
-
-
-@lower_builtin(operator.setitem, _Member, types.Any, types.Any)
-def _set_item(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-    member, kind, _ = signature.args
-    place = member.place(context, builder, args[0], kind, args[1])
-    context.pack_value(builder, member.array.dtype, args[2], place)
-    return context.get_dummy_value()
-
-
-@lower_cast(_Member, types.Array)
-def _as_array(context: Any, builder: Any, member: Any, array: Any, address: Any) -> Any:
-    first, lengths = member.parts(builder, address)
-    return _array_at(context, builder, array, first, lengths)
-
-
-def array_of(record: Any, name: str, shape: str, element: Any, constants: dict[str, Any]) -> Any:
-    """Make an intrinsic, see `kernels.array_of`."""
-    member = _Member(record, name, shape, element, constants)
-
-    @intrinsic
-    def array(typing_context: Any, address: Any) -> Any:
-        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            return args[0]
-
-        return member(types.int64), codegen
-
-    return array
-
-
-@intrinsic
-def prefetch(typing_context: Any, address: Any) -> Any:
-    """Have the processor fetch the cache line of an address that is about to be read and written.
-
-    It goes on meanwhile, and does nothing about an address that it cannot reach.
-    """
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
-        kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
-        function = builder.module.declare_intrinsic("llvm.prefetch", [byte], kind)
-        for_writing, in_all_levels, of_data = number(1), number(3), number(1)
-        where = builder.inttoptr(args[0], byte)
-        builder.call(function, [where, for_writing, in_all_levels, of_data])
-        return context.get_dummy_value()
-
-    return types.none(types.int64), codegen
-
-
-def c_call(n_ints: int, n_floats: int) -> Any:
-    """Make an intrinsic that calls the C function at an address: int64s, then doubles."""
-
-    @intrinsic
-    def call(typing_context: Any, address: Any, ints: Any, floats: Any) -> Any:
-        signature = types.float64(
-            types.int64,
-            types.UniTuple(types.int64, n_ints),
-            types.UniTuple(types.float64, n_floats),
-        )
-
-        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            double = ir.DoubleType()
-            parameters = [ir.IntType(64)] * n_ints + [double] * n_floats
-            function = ir.FunctionType(double, parameters)
-            values = [builder.extract_value(args[1], i) for i in range(n_ints)]
-            values += [builder.extract_value(args[2], i) for i in range(n_floats)]
-            return builder.call(builder.inttoptr(args[0], function.as_pointer()), values)
-
-        return signature, codegen
-
-    return call
 
 
 @global_compiler_lock

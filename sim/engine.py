@@ -131,8 +131,10 @@ class World:
             status, start, _ = self._move(False, start, end, until_s)
             self._handle(status)
 
-    def _move(self, is_to_finish: bool, start: int, end: int, until_s: float) -> Any:
-        return _move(
+    def _move(
+        self, is_to_finish: bool, start: int, end: int, until_s: float
+    ) -> tuple[int, int, float]:
+        status, at, at_s = _move(
             is_to_finish,
             self._cluster.address,
             self._prepared.fit,
@@ -143,6 +145,7 @@ class World:
             end,
             until_s,
         )
+        return status, at, at_s
 
     def _handle(self, status: int) -> None:
         """Deal with what made compiled code return."""
