@@ -65,7 +65,7 @@ def inner(function: Callable[..., Any]) -> Any:
 
 class _Jitted(_Late):
     def __init__(self, function: Callable[..., Any]) -> None:
-        super().__init__(lambda: _numba().njit(cache=True)(function))
+        super().__init__(lambda: _numba().njit(cache=True, no_cfunc_wrapper=True)(function))
         self.py_func = function
         update_wrapper(self, function)
 

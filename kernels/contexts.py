@@ -23,10 +23,14 @@ class Typing(typing.Context):  # type: ignore[misc]
     attributes: dict[Any, Any]
 
     def resolve_function_type(self, func: Any, args: Any, kws: Any) -> Any:
+        key = func, args
+        try:
+            is_found = key in self.found
+        except TypeError:  # a constant slice has no hash
+            return super().resolve_function_type(func, args, kws)
         if kws:
             return super().resolve_function_type(func, args, kws)
-        key = func, args
-        if key not in self.found:
+        if not is_found:
             self.found[key] = super().resolve_function_type(func, args, kws)
         return self.found[key]
 
@@ -65,6 +69,14 @@ class Lowering(CPUContext):  # type: ignore[misc]
     """What numba makes of types and operations; of arrays, nobody counts the users."""
 
     sizes: dict[str, int]
+    rules: Typing
+
+    def _compile_subroutine_no_cache(self, *args: Any, **named: Any) -> Any:
+        again, self.typing_context = self.typing_context, self.rules  # it infers types from here
+        try:
+            return super()._compile_subroutine_no_cache(*args, **named)
+        finally:
+            self.typing_context = again
 
     def get_function(self, fn: Any, sig: Any, _firstcall: bool = True) -> Any:
         if isinstance(fn, _Known):
@@ -83,6 +95,7 @@ class Lowering(CPUContext):  # type: ignore[misc]
 @cache
 def contexts() -> tuple[Typing, Lowering]:
     """Our own kinds of numba's two contexts, which share all definitions with them."""
+    cpu_target.target_context.refresh()  # numba loads its definitions when first asked to
     rules = object.__new__(Typing)
     rules.__dict__.update(vars(cpu_target.typing_context), found={}, attributes={})
     target = cpu_target.target_context
@@ -93,6 +106,7 @@ def contexts() -> tuple[Typing, Lowering]:
         vars(target),
         typing_context=again,
         error_model=create_error_model("numpy", target),
+        rules=rules,
         sizes={},
     )
     return rules, lowering
