@@ -43,8 +43,8 @@ class _Late:
         from numba.core.registry import cpu_target
 
         made = self.made
-        cpu_target.typing_context.refresh()  # numba looks for new intrinsics only when told
-        cpu_target.target_context.refresh()
+        if not hasattr(made, "_numba_type_"):
+            cpu_target.target_context.refresh()  # numba looks for new intrinsics only when told
         return cpu_target.typing_context.resolve_value_type(made)
 
 
@@ -65,7 +65,7 @@ def inner(function: Callable[..., Any]) -> Any:
 
 class _Jitted(_Late):
     def __init__(self, function: Callable[..., Any]) -> None:
-        super().__init__(lambda: _numba().njit(cache=True)(function))
+        super().__init__(lambda: _numba().njit(cache=True, no_cfunc_wrapper=True)(function))
         self.py_func = function
         update_wrapper(self, function)
 
@@ -87,18 +87,40 @@ def late(make: Callable[[], Any]) -> Any:
 @late
 def view() -> Any:
     """`view(address, shape, dtype)`: the array at an address. Nobody owns it."""
-    return _compiler().view
+    return _intrinsics().view
 
 
 @late
 def prefetch() -> Any:
     """`prefetch(address)`: have the processor fetch what is about to be read and written."""
-    return _compiler().prefetch
+    return _intrinsics().prefetch
+
+
+def record_at(dtype: np.dtype[Any]) -> Any:
+    """Define `record(address)`: the record of a dtype at an address."""
+    return late(lambda: _intrinsics().record_at(dtype))
+
+
+def array_of(
+    record: np.dtype[Any], name: str, shape: str, element: Any, constants: dict[str, Any]
+) -> Any:
+    """Define `array(address)`: an array that a record of int64s at an address tells of.
+
+    Its address is the word `name` of the record. `shape` is written in terms of the other words
+    and of `constants`, whole numbers at least 0, with +, * and >>: "n_items + 1, N_ROWS".
+    """
+
+    def make() -> Any:
+        from .members import array_of
+
+        return array_of(record, name, shape, element, constants)
+
+    return late(make)
 
 
 def c_call(n_ints: int, n_floats: int) -> Any:
     """Define `call(address, ints, floats)`: call a C function of int64s, then doubles."""
-    return late(lambda: _compiler().c_call(n_ints, n_floats))
+    return late(lambda: _intrinsics().c_call(n_ints, n_floats))
 
 
 class _Kernel:
@@ -354,3 +376,10 @@ def _compiler() -> Any:
     from . import compiler
 
     return compiler
+
+
+def _intrinsics() -> Any:
+    _numba()
+    from . import intrinsics
+
+    return intrinsics

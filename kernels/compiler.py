@@ -1,149 +1,296 @@
-"""The part of compiling that needs numba: see `kernels`, which imports this when it must."""
+"""The part of compiling that needs numba: see `kernels`, which imports this when it must.
+
+numba spends more than half of its time on what kernels never do: exceptions, garbage, closures,
+array expressions, an entry from Python, machine code of every function on its own. Here a
+function goes through the passes that it needs and is left as LLVM text; whatever Python calls
+is made of that, whole, and optimised once. A function that needs more than these passes, as a
+user's may, gets all of them.
+"""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
-from typing import Any
+import builtins
+import operator
+from collections.abc import Callable, Hashable
+from inspect import signature as parameters_of
+from typing import Any, NamedTuple
 
 import llvmlite.binding as llvm
-from llvmlite import ir
-from numba import _dynfunc, njit, types
-from numba.core import cgutils
-from numba.core.codegen import JITCodeLibrary
-from numba.core.compiler import Compiler
+from numba import types
+from numba.core import bytecode, cgutils, compiler, typing
+from numba.core import ir as numba_ir
+from numba.core.codegen import CodeLibrary
 from numba.core.compiler_lock import global_compiler_lock
+from numba.core.datamodel.models import OpaqueModel
 from numba.core.errors import NumbaError
-from numba.core.typing.npydecl import parse_dtype
-from numba.extending import intrinsic
-from numba.np.arrayobj import make_array, populate_array
+from numba.core.funcdesc import PythonFunctionDescriptor
+from numba.core.interpreter import Interpreter
+from numba.core.ir_utils import build_definitions
+from numba.core.lowering import Lower
+from numba.core.registry import cpu_target
+from numba.core.rewrites.static_getitem import RewriteConstGetitems, RewriteConstSetitems
+from numba.core.runtime.nrt import rtsys
+from numba.core.ssa import reconstruct_ssa
+from numba.core.targetconfig import ConfigStack
+from numba.core.transforms import canonicalize_cfg
+from numba.core.typed_passes import PreLowerStripPhis, type_inference_stage
+from numba.cpython.builtins import cast_int, do_minmax
+from numba.extending import intrinsic, register_model
 
 from . import CompileError, target_machine
+from .contexts import contexts
+from .members import Member
 
 
-class _Ingredient(JITCodeLibrary):  # type: ignore[misc]
-    """The code of a function that other compiled functions call, not yet optimised.
+class _Text(CodeLibrary):  # type: ignore[misc]
+    """The code of one function: a module of LLVM, neither linked nor optimised.
 
     numba makes machine code of every function with all that it calls, at every level of a chain
-    of calls anew. Here a level is left as it is: whatever Python calls is optimised once, whole.
+    of calls anew.
     """
 
-    def _optimize_final_module(self) -> None:
-        pass
-
-    def _finalize_final_module(self) -> None:
-        self._finalize_dynamic_globals()
+    def __init__(self, name: str) -> None:
+        super().__init__(cpu_target.target_context.codegen(), name)
+        self._modules: list[Any] = []
+        self._called: dict[Any, None] = {}
         self._finalized = True
 
+    def _raise_if_finalized(self) -> None:
+        pass
 
-class _InnerCompiler(Compiler):  # type: ignore[misc]
-    """numba's compiler without the last step, machine code."""
+    def add_ir_module(self, ir_module: Any) -> None:
+        self._modules.append(llvm.parse_assembly(cgutils.normalize_ir_text(str(ir_module))))
 
-    def __init__(self, typingctx: Any, targetctx: Any, library: Any, *rest: Any) -> None:
-        args, return_type, flags, given_locals = rest
-        flags = flags.copy()
-        flags.no_compile = True
-        super().__init__(typingctx, targetctx, library, args, return_type, flags, given_locals)
-        if library is None:
-            self.state.library = _Ingredient(self.state.targetctx.codegen(), "inner")
+    def add_linking_library(self, library: Any) -> None:
+        if library is not rtsys.library:  # numba's count of who uses an array: nobody does here
+            self._called[library] = None
 
-    def _compile_core(self) -> Any:
-        result = super()._compile_core()
-        function = self.state.func_id
-        # numba insists on an entry from Python; nobody can get at this one
-        module = function.module or sys.modules[__name__]
-        nowhere = _dynfunc.make_function(
-            module,
-            function.func_name,
-            "",
-            0,
-            result.environment,
-            (),
-        )
-        self.state.targetctx.insert_user_function(nowhere, result.fndesc, [result.library])
-        return result._replace(entry_point=nowhere)
+    def whole(self) -> Any:
+        """A module of this function and all that it calls."""
+        module = llvm.parse_assembly(str(self.create_ir_module(self.name)))
+        seen: dict[Any, None] = {}
+        waiting = [self]
+        while waiting:
+            library = waiting.pop()
+            if library not in seen:
+                seen[library] = None
+                if isinstance(library, _Text):
+                    waiting.extend(library._called)
+        for library in seen:
+            own = isinstance(library, _Text)
+            for part in library._modules if own else [library._get_module_for_linking()]:
+                module.link_in(part, preserve=True)
+        return module
 
+    def _get_module_for_linking(self) -> Any:  # asked by what numba itself compiles
+        module = self.whole()
+        for function in module.functions:
+            if not function.is_declaration and function.linkage == llvm.Linkage.external:
+                function.linkage = llvm.Linkage.linkonce_odr
+        return module
 
-inner = njit(
-    pipeline_class=_InnerCompiler,
-    no_cpython_wrapper=True,
-    no_cfunc_wrapper=True,
-    error_model="numpy",  # nothing raises, so nothing needs Python
-)
-"""Decorator of functions that compiled functions call. Called from Python, they crash."""
+    def finalize(self) -> None:
+        pass
 
+    def get_function(self, name: str) -> Any:
+        return self._modules[0].get_function(name)
 
-@intrinsic
-def view(typing_context: Any, address: Any, shape: Any, dtype: Any) -> Any:
-    """The C-contiguous array of `shape` and `dtype` at an address."""
-    array_type = types.Array(parse_dtype(dtype), len(shape), "C")
+    def get_llvm_str(self) -> str:
+        return str(self.whole())
 
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        word = context.get_value_type(types.intp)
-        data_type = context.get_data_type(array_type.dtype)
-        itemsize = context.get_constant(types.intp, context.get_abi_sizeof(data_type))
-        lengths = [
-            context.cast(builder, length, kind, types.intp)
-            for length, kind in zip(cgutils.unpack_tuple(builder, args[1]), shape, strict=True)
-        ]
-        strides = [itemsize]
-        for length in reversed(lengths[1:]):
-            strides.insert(0, builder.mul(strides[0], length))
-        array = make_array(array_type)(context, builder)
-        populate_array(
-            array,
-            data=builder.inttoptr(args[0], data_type.as_pointer()),
-            shape=cgutils.pack_array(builder, lengths, ty=word),
-            strides=cgutils.pack_array(builder, strides, ty=word),
-            itemsize=itemsize,
-            meminfo=None,
-        )
-        return array._getvalue()
-
-    return array_type(types.int64, shape, dtype), codegen
+    def get_asm_str(self) -> str:
+        return str(target_machine().emit_assembly(self.whole()))
 
 
-@intrinsic
-def prefetch(typing_context: Any, address: Any) -> Any:
-    """Have the processor fetch the cache line of an address that is about to be read and written.
+def _flags(*, counts_users: bool) -> Any:
+    flags = compiler.Flags()
+    flags.no_compile = True
+    flags.no_cpython_wrapper = True
+    flags.no_cfunc_wrapper = True
+    flags.enable_looplift = False
+    flags.enable_pyobject = False
+    flags.error_model = "numpy"  # nothing raises, so nothing needs Python
+    flags.nrt = counts_users
+    return flags
 
-    It goes on meanwhile, and does nothing about an address that it cannot reach.
+
+def _compile_plainly(function: Any, kinds: tuple[Any, ...], text: _Text) -> Any:
+    """Put a function of plain arithmetic, loops and calls into `text`; return its descriptor.
+
+    These are numba's own passes, without those that find nothing to do in such a function.
     """
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
-        kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
-        function = builder.module.declare_intrinsic("llvm.prefetch", [byte], kind)
-        for_writing, in_all_levels, of_data = number(1), number(3), number(1)
-        where = builder.inttoptr(args[0], byte)
-        builder.call(function, [where, for_writing, in_all_levels, of_data])
-        return context.get_dummy_value()
-
-    return types.none(types.int64), codegen
-
-
-def c_call(n_ints: int, n_floats: int) -> Any:
-    """Make an intrinsic that calls the C function at an address: int64s, then doubles."""
-
-    @intrinsic
-    def call(typing_context: Any, address: Any, ints: Any, floats: Any) -> Any:
-        signature = types.float64(
-            types.int64,
-            types.UniTuple(types.int64, n_ints),
-            types.UniTuple(types.float64, n_floats),
+    flags = _flags(counts_users=False)
+    identity = bytecode.FunctionIdentity.from_function(function)
+    with ConfigStack().enter(flags):
+        code = Interpreter(identity).interpret(bytecode.ByteCode(identity))
+        code.blocks = canonicalize_cfg(code.blocks)
+        _name_cheaper(code)
+        _find_constant_indices(code)
+        code = reconstruct_ssa(code)
+        code._definitions = build_definitions(code.blocks)
+        rules, context = contexts()
+        typed = type_inference_stage(rules, context, code, kinds, None)
+        code = PreLowerStripPhis()._strip_phi_nodes(code)
+        code._definitions = build_definitions(code.blocks)
+        code.generator_info = None
+        descriptor = PythonFunctionDescriptor.from_specialized_function(
+            code,
+            typed.typemap,
+            typed.return_type,
+            typed.calltypes,
+            mangler=context.mangler,
+            inline=False,
+            noalias=False,
+            abi_tags=[],
         )
+        with context.push_code_library(text):
+            Lower(context, text, descriptor, code).lower()
+    return descriptor
+
+
+def _compile_wholly(function: Any, kinds: tuple[Any, ...], text: _Text) -> Any:
+    """Do the same with all of numba's passes."""
+    typing_context, context = cpu_target.typing_context, cpu_target.target_context
+    typing_context.callstack._fail_cache.clear()  # with other passes it may well do
+    flags = _flags(counts_users=True)
+    work = compiler.Compiler(typing_context, context, text, kinds, None, flags, {})
+    return work.compile_extra(function).fndesc
+
+
+def _find_constant_indices(code: Any) -> None:
+    """Mark `a[0]` and the like, which numba types otherwise than `a[i]`."""
+    for rewrite_class in (RewriteConstGetitems, RewriteConstSetitems):
+        rewrite = rewrite_class(None)
+        for label, block in code.blocks.items():
+            if rewrite.match(code, block, None, None):
+                code.blocks[label] = rewrite.apply()
+
+
+def _name_cheaper(function: Any) -> None:
+    """Put the functions below in place of Python's: numba compiles its own for each call."""
+    for block in function.blocks.values():
+        for assignment in block.find_insts(numba_ir.Assign):
+            named = assignment.value
+            if isinstance(named, numba_ir.Global) and isinstance(named.value, Hashable):
+                named.value = _CHEAPER.get(named.value, named.value)
+
+
+def _extreme(compare: Any) -> Any:
+    @intrinsic
+    def extreme(typing_context: Any, *numbers: Any) -> Any:
+        if len(numbers) < 2 or not all(
+            isinstance(n, (types.Number, types.Boolean)) for n in numbers
+        ):
+            return None
+        kind = typing_context.unify_types(*numbers)
 
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            double = ir.DoubleType()
-            parameters = [ir.IntType(64)] * n_ints + [double] * n_floats
-            function = ir.FunctionType(double, parameters)
-            values = [builder.extract_value(args[1], i) for i in range(n_ints)]
-            values += [builder.extract_value(args[2], i) for i in range(n_floats)]
-            return builder.call(builder.inttoptr(args[0], function.as_pointer()), values)
+            [kinds] = signature.args
+            values = cgutils.unpack_tuple(builder, args[0])
+            return do_minmax(context, builder, list(kinds), values, compare)
 
-        return signature, codegen
+        return kind(types.StarArgTuple(numbers)), codegen
 
-    return call
+    return extreme
+
+
+_CHEAPER = {min: _extreme(operator.lt), max: _extreme(operator.gt), int: cast_int}
+
+
+class _InnerType(types.Callable, types.Dummy):  # type: ignore[misc]
+    """numba's type of an inner function, which knows how calls of it are typed."""
+
+    def __init__(self, function: _Inner) -> None:
+        self.function = function
+        super().__init__(f"inner({function.name} at {id(function)})")
+
+    def get_call_type(self, context: Any, args: Any, kws: Any) -> Any:
+        return self.function.compiled(args, kws).signature
+
+    def get_call_signatures(self) -> Any:
+        return [done.signature for done in self.function.done.values()], True
+
+    def get_impl_key(self, signature: Any) -> Any:
+        return self.function.done[signature.args].descriptor
+
+
+register_model(_InnerType)(OpaqueModel)
+
+
+class _Compiled(NamedTuple):
+    signature: Any
+    descriptor: Any
+    text: _Text
+
+
+class _Inner:
+    """A function that compiled functions call, compiled once for each kind of arguments.
+
+    A parameter is of the type that its annotation says: what is passed as `int`, be it an int32,
+    a bool or a literal, is passed as int64, and as `float` as float64. Else a function would be
+    compiled for each mixture of integers that it is called with.
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+        self.name = f"{function.__module__}.{function.__qualname__}"
+        self.done: dict[tuple[Any, ...], _Compiled] = {}
+        """What it became, by types of arguments."""
+        self._parameters = parameters_of(function)
+        self._numba_type_ = _InnerType(self)
+
+    def compiled(self, args: Any, kws: Any) -> _Compiled:
+        """Return the code for such arguments."""
+        kinds = typing.fold_arguments(
+            self._parameters, args, kws, self._kind, self._default, self._rest
+        )
+        if kinds not in self.done:
+            self.done[kinds] = self._compile(kinds)
+        return self.done[kinds]
+
+    def _kind(self, index: int, parameter: Any, kind: Any) -> Any:
+        hint = parameter.annotation
+        if isinstance(hint, str):
+            named = self._function.__globals__
+            hint = named.get(hint, getattr(builtins, hint, None))
+        kind = types.unliteral(kind)
+        if isinstance(kind, Member):
+            return kind.array
+        if hint is int and (isinstance(kind, types.Boolean) or _is_small_integer(kind)):
+            return types.int64
+        if hint is float and isinstance(kind, (types.Integer, types.Float)):
+            return types.float64
+        return kind
+
+    @staticmethod
+    def _default(index: int, parameter: Any, default: Any) -> Any:
+        return types.Omitted(default)
+
+    @staticmethod
+    def _rest(index: int, parameter: Any, values: Any) -> Any:
+        return types.StarArgTuple(values)
+
+    def _compile(self, kinds: tuple[Any, ...]) -> _Compiled:
+        target = cpu_target.target_context
+        try:
+            text = _Text(self.name)
+            descriptor = _compile_plainly(self._function, kinds, text)
+        except Exception:  # whatever the reason was, with all its passes numba tells it better
+            text = _Text(self.name)
+            descriptor = _compile_wholly(self._function, kinds, text)
+        target.insert_user_function(descriptor, descriptor, [text])
+        signature = typing.signature(descriptor.restype, *kinds).replace(pysig=self._parameters)
+        return _Compiled(signature, descriptor, text)
+
+
+def _is_small_integer(kind: Any) -> bool:
+    """Whether each number of the type is an int64."""
+    return isinstance(kind, types.Integer) and (kind.signed or kind.bitwidth < 64)
+
+
+def inner(function: Callable[..., Any]) -> Any:
+    """Compile a function that compiled functions call."""
+    return _Inner(function)
 
 
 @global_compiler_lock
@@ -158,19 +305,15 @@ def object_code(
         CompileError: numba refuses, or the code needs Python at run time (to make an array).
     """
     kinds = {"i64": types.int64, "double": types.float64}
-    dispatcher = inner(function)
-    # a last parameter *numbers takes the rest, as in a call
-    key = dispatcher._compiler.fold_argument_types(tuple(kinds[p] for p in parameters), {})[1]
     try:
-        dispatcher.compile(key)
+        # a last parameter *numbers takes the rest, as in a call
+        compiled = inner(function).compiled(tuple(kinds[p] for p in parameters), {})
     except NumbaError as error:
         told = [line for line in str(error).splitlines() if line.startswith("Unknown")]
         reason = told[0].partition(" of type")[0] if told else type(error).__name__
         raise CompileError(reason) from error
-    compiled = dispatcher.overloads[key]
-    compiled.library._ensure_finalized()
-    module = compiled.library._final_module.clone()
-    symbol = compiled.fndesc.llvm_func_name
+    module = compiled.text.whole()
+    symbol = compiled.descriptor.llvm_func_name
     takes = ", ".join(f"{kind} %a{i}" for i, kind in enumerate(parameters))
     returns = "ptr" if result == "void" else result
     answer = (

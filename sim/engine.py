@@ -17,7 +17,7 @@ import numpy as np
 import simpy
 from numpy.typing import NDArray
 
-from ..kernels import kernel
+from ..kernels import inner, kernel
 from ..policies.reuse_fit import ReuseFit, observe
 from .decision_log import DecisionLog
 from .event_calendar import AFTER_ARRIVALS, Calendar
@@ -120,17 +120,24 @@ class World:
         """Let requests start .. end - 1 arrive and advance all instances to `until_s`."""
         status = PAUSED
         while status != OK:
-            status, start = _run(
-                self._cluster.address,
-                self._prepared.fit,
-                self._prepared.tier_fit,
-                self._router,
-                self._keys,
-                start,
-                end,
-                until_s,
-            )
+            status, start, _ = self._move(False, start, end, until_s)
             self._handle(status)
+
+    def _move(
+        self, is_to_finish: bool, start: int, end: int, until_s: float
+    ) -> tuple[int, int, float]:
+        status, at, at_s = _move(
+            is_to_finish,
+            self._cluster.address,
+            self._prepared.fit,
+            self._prepared.tier_fit,
+            self._router,
+            self._keys,
+            start,
+            end,
+            until_s,
+        )
+        return status, at, at_s
 
     def _handle(self, status: int) -> None:
         """Deal with what made compiled code return."""
@@ -197,7 +204,7 @@ class World:
         requests = self._cluster.requests
         while True:
             horizon_s = self._env.peek()
-            status, now_s = _advance_to_finish(self._cluster.address, horizon_s)
+            status, _, now_s = self._move(True, 0, 0, horizon_s)
             if status in (AWAITED, TRANSFERS):
                 yield self._env.at(now_s, simpy.events.URGENT)
                 if self._transfers is not None:
@@ -239,6 +246,29 @@ def think_times_s(prepared: Prepared) -> NDArray[np.float64]:
 
 
 @kernel
+def _move(
+    is_to_finish: bool,
+    c: State,
+    fit: ReuseFit,
+    tier_fit: ReuseFit,
+    router: int,
+    keys: NDArray[np.int32],
+    start: int,
+    end: int,
+    until_s: float,
+) -> tuple[int, int, float]:
+    """Do one or the other of the functions below: they share nearly all code, compiled once.
+
+    Returns (status, first request that has not arrived, time reached).
+    """
+    if is_to_finish:
+        status, at_s = _advance_to_finish(c, until_s)
+        return status, start, at_s
+    status, at = _run(c, fit, tier_fit, router, keys, start, end, until_s)
+    return status, at, until_s
+
+
+@inner
 def _run(
     c: State,
     fit: ReuseFit,
@@ -277,7 +307,7 @@ def _run(
         r += 1
 
 
-@kernel
+@inner
 def _advance_to_finish(c: State, until_s: float) -> tuple[int, float]:
     """Move all instances in step with each other until an awaited request finishes."""
     marks(c)[MARK_AWAITED] = 0

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..kernels import inner, kernel, prefetch, view
+from ..kernels import array_of, inner, kernel, prefetch, record_at, view
 from ..policies.base import Policy, Setting
 from ..policies.order import (
     ENTRY,
@@ -85,64 +85,37 @@ CACHE = np.dtype([(name, "i8") for name in (*SIZES, *ARRAYS)])
 Cache = int  # the address of a record of dtype CACHE
 
 
-@inner
-def _sizes(c: Cache) -> Any:
-    """The record itself: sizes, by the names of SIZES."""
-    return view(c, (1,), CACHE)[0]
+_sizes = record_at(CACHE)
+"""The record itself: sizes, by the names of SIZES."""
 
 
-@inner
-def _segments(c: Cache) -> NDArray[Any]:
-    """(n_segments,) of SEGMENT."""
-    return view(_sizes(c).segments, (_sizes(c).n_segments,), SEGMENT)
+def _array(name: str, shape: str, element: Any) -> Any:
+    """Make the compiled function from the record's address to one of its arrays."""
+    return array_of(CACHE, name, shape, element, {})
 
 
-@inner
-def _pieces(c: Cache) -> NDArray[Any]:
-    """(n_pieces,) of PIECE."""
-    return view(_sizes(c).pieces, (_sizes(c).n_pieces,), PIECE)
-
-
-@inner
-def _items(c: Cache) -> NDArray[Any]:
-    """(n_pieces,) of ITEM: the pieces as the policy sees them."""
-    return view(_sizes(c).items, (_sizes(c).n_pieces,), ITEM)
-
-
-@inner
-def _free_pieces(c: Cache) -> NDArray[np.int32]:
-    """A stack of pieces once used; its height and the pieces never used are the last elements."""
-    return view(_sizes(c).free_pieces, (_sizes(c).n_pieces + 2,), np.int32)
+_segments = _array("segments", "n_segments", SEGMENT)
+"""(n_segments,) of SEGMENT."""
+_pieces = _array("pieces", "n_pieces", PIECE)
+"""(n_pieces,) of PIECE."""
+_items = _array("items", "n_pieces", ITEM)
+"""(n_pieces,) of ITEM: the pieces as the policy sees them."""
+_free_pieces = _array("free_pieces", "n_pieces + 2", np.int32)
+"""A stack of pieces once used; its height and the pieces never used are the last elements."""
+_heaps = _array("heaps", "n_heap_entries", ENTRY)
+"""(n_heap_entries,) of ENTRY."""
+_params = _array("params", "n_queues, n_params", np.float64)
+"""(n_queues, n_params): a policy's numbers of each category."""
+_use_offsets = _array("use_offsets", "n_segments + 1", np.int64)
+"""(n_segments + 1,): where the uses of each segment start."""
+_uses = _array("uses", "n_uses", np.int32)
+"""(n_uses,): requests that use each segment, in order; empty unless the policy is offline."""
 
 
 @inner
 def _order(c: Cache) -> Any:
     """The order of the pieces, a record of ORDER."""
     return view(_sizes(c).orders, (1,), ORDER)[0]
-
-
-@inner
-def _heaps(c: Cache) -> NDArray[Any]:
-    """(n_heap_entries,) of ENTRY."""
-    return view(_sizes(c).heaps, (_sizes(c).n_heap_entries,), ENTRY)
-
-
-@inner
-def _params(c: Cache) -> NDArray[np.float64]:
-    """(n_queues, n_params): a policy's numbers of each category."""
-    return view(_sizes(c).params, (_sizes(c).n_queues, _sizes(c).n_params), np.float64)
-
-
-@inner
-def _use_offsets(c: Cache) -> NDArray[np.int64]:
-    """(n_segments + 1,): where the uses of each segment start."""
-    return view(_sizes(c).use_offsets, (_sizes(c).n_segments + 1,), np.int64)
-
-
-@inner
-def _uses(c: Cache) -> NDArray[np.int32]:
-    """(n_uses,): requests that use each segment, in order; empty unless the policy is offline."""
-    return view(_sizes(c).uses, (_sizes(c).n_uses,), np.int32)
 
 
 def replay(

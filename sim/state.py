@@ -7,13 +7,12 @@ as attributes of `Cluster`.
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..kernels import inner, view
+from ..kernels import array_of, record_at
 from ..policies.order import ENTRY, ITEM, ORDER
 from . import records
 from .pointers import Pointers
@@ -129,10 +128,8 @@ class Cluster(Pointers):
         super().__init__(STATE, sizes, arrays)
 
 
-@inner
-def sizes(c: State) -> Any:
-    """The record itself: sizes and settings, by the names of SIZES."""
-    return view(c, (1,), STATE)[0]
+sizes = record_at(STATE)
+"""The record itself: sizes and settings, by the names of SIZES."""
 
 
 def _array(name: str, shape: str) -> Any:
@@ -140,11 +137,7 @@ def _array(name: str, shape: str) -> Any:
 
     `shape` is the array's, in terms of SIZES and of the constants in `records`.
     """
-    own = re.sub(r"[a-z_]+", lambda word: f"s.{word[0]}" if word[0] in SIZES else word[0], shape)
-    names = vars(records) | globals() | {"element": np.dtype(ARRAYS[name])}
-    source = f"def {name}(c):\n    s = sizes(c)\n    return view(s.{name}, ({own},), element)"
-    exec(source, names)
-    return inner(names[name])
+    return array_of(STATE, name, shape, ARRAYS[name], vars(records))
 
 
 # The pools: instance i owns blocks i * n_blocks .. (i + 1) * n_blocks - 1.
@@ -215,7 +208,7 @@ preempted = _array("preempted", "n_instances, max_num_seqs")
 # What is recorded.
 log = _array("log", "n_log")
 """(n_log,): records of finished steps; empty if nothing is logged."""
-log_start_s = _array("log_start_s", "n_log // 8")
+log_start_s = _array("log_start_s", "n_log >> 3")
 """(n_log // 8,): start of each logged step."""
 samples = _array("samples", "n_samples, n_instances, len(SAMPLE_FIELDS)")
 """(n_samples, n_instances, fields): state at the first step of each interval."""

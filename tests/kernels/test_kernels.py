@@ -8,8 +8,18 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+from numba import literal_unroll
 
-from kvsim.kernels import CompileError, c_function, inner, jitted, kernel, view
+from kvsim.kernels import (
+    CompileError,
+    array_of,
+    c_function,
+    inner,
+    jitted,
+    kernel,
+    record_at,
+    view,
+)
 
 PAIR = np.dtype([("weight", "f8"), ("count", "i4")], align=True)
 
@@ -146,3 +156,71 @@ print(sorted(name for name in sys.modules if name.split(".")[0] in ("numba", "sc
     value, loaded = run.stdout.splitlines()
     assert float(value) == (1 + 20 + 40) + (1 + 3 + 44) + (1 + 3 + 48)
     assert loaded == "[]"
+
+
+TABLES = np.dtype([("n_rows", "i8"), ("counts", "i8"), ("pairs", "i8")])
+_COUNTS = {"WIDTH": 3}
+_record = record_at(TABLES)
+_counts = array_of(TABLES, "counts", "(n_rows >> 1) + 1, WIDTH", np.int32, _COUNTS)
+_pairs = array_of(TABLES, "pairs", "n_rows * WIDTH", PAIR, _COUNTS)
+
+
+@inner
+def _sum_of(values: np.ndarray) -> int:
+    total = 0
+    for i in range(len(values)):
+        total += values[i]
+    return total
+
+
+@kernel
+def _use_tables(address: int, row: int) -> tuple[int, int, float, int]:
+    _counts(address)[row, -1] += 1
+    _counts(address)[0, np.int32(1)] = 7
+    _pairs(address)[-1].weight = 2.5
+    pair = _pairs(address)[len(_pairs(address)) - 1]
+    return (
+        _sum_of(_counts(address)[row]),
+        _counts(address).shape[0] if row < 0 else _record(address).n_rows,
+        pair.weight,
+        _counts(address)[row][1],
+    )
+
+
+def test_arrays_that_a_record_tells_of() -> None:
+    counts = np.arange(9, dtype=np.int32).reshape(3, 3)
+    pairs = np.zeros(12, PAIR)
+    record = np.array([(4, counts.ctypes.data, pairs.ctypes.data)], TABLES)
+    assert _use_tables(record.ctypes.data, 1) == (3 + 4 + 6, 4, 2.5, 4)
+    assert _use_tables(record.ctypes.data, -1) == (6 + 7 + 9, 3, 2.5, 7)
+    assert counts.tolist() == [[0, 7, 2], [3, 4, 6], [6, 7, 9]]
+    assert pairs[-1]["weight"] == 2.5
+
+
+@inner
+def _half(x: int) -> int:
+    return x // 2
+
+
+@inner
+def _share(x: float, of: float = 4) -> float:
+    return x // of
+
+
+def test_an_annotation_says_the_type() -> None:
+    @kernel
+    def pass_what_fits(values: np.ndarray) -> tuple[int, float, float]:
+        return _half(values[0]) + _half(7) + _half(values[0] > 0), _share(6), _share(x=9, of=2)
+
+    assert pass_what_fits(np.array([-3], np.int32)) == (-2 + 3 + 0, 1.0, 4.0)
+
+
+def test_what_the_few_passes_cannot_do_all_passes_do() -> None:
+    @kernel
+    def sum_squares(n: int) -> int:
+        total = 0
+        for pair in literal_unroll(((1, 2.0), (3, 4.0, 5.0))):
+            total += len(pair) * n
+        return total
+
+    assert sum_squares(2) == 10
