@@ -69,7 +69,7 @@ def _value(order: Order, items: Items, x: int, now_s: float) -> float:
             n_users = float(demand.n_users)
     row = order.params + 8 * order.n_params * item.category
     moment = (now_s, next_start, n_users, is_fresh, float(order.n_waiting))
-    value = call_sampled(order.value, (x, row, order.n_params), features(items, x) + moment)
+    value = call_sampled(order.value, (x, row, order.n_params), features(items, x, 1) + moment)
     if value != value:
         order.error = NOT_A_NUMBER
         order.culprit = x

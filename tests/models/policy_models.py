@@ -119,6 +119,11 @@ class Queues(Rule):
         return found
 
 
+def last(names: list[Path], n: int) -> list[Path]:
+    """The n last of a list."""
+    return names[-n:] if n else []
+
+
 @dataclass
 class S3Fifo(Queues):
     """Small and main queue and ghosts; what is no candidate is passed over."""
@@ -127,6 +132,7 @@ class S3Fifo(Queues):
     uses: dict[Path, int] = field(default_factory=dict)
     ghosts: list[Path] = field(default_factory=list)
     has_evicted: bool = False
+    is_cut_due: bool = False
 
     def inserted(self, block: Cached) -> None:
         n_small = max(1, int(self.capacity * 0.1))
@@ -134,14 +140,30 @@ class S3Fifo(Queues):
         self.queues[is_early or block.name in self.ghosts].append(block)
         self.uses[block.name] = 0
         self.ghosts = [name for name in self.ghosts if name != block.name]
-        n_ghosts = int(self.capacity * 0.9)
-        self.ghosts = self.ghosts[-n_ghosts:] if n_ghosts else []
+        self.is_cut_due = True
+
+    def go_round(self, block: Cached, uses: int) -> None:
+        """Move a block, and what is right above it in tree and queue with the same past, to main."""
+        queue = self.queues[self.queue_of(block)]
+        along = [block]
+        for other in queue[queue.index(block) + 1 :]:
+            below = along[-1]
+            is_above = other.name == below.name[:-1] and other.inserted == below.inserted
+            if not is_above or self.uses[other.name] != self.uses[below.name]:
+                break
+            along.append(other)
+        for moved in along:
+            self.move(moved, 1)
+            self.uses[moved.name] = uses
 
     def hit(self, block: Cached) -> None:
         self.uses[block.name] = min(3, self.uses[block.name] + 1)
 
     def evicted(self, block: Cached) -> None:
         self.has_evicted = True
+        if self.is_cut_due:
+            self.ghosts = last(self.ghosts, int(self.capacity * 0.9))
+        self.is_cut_due = False
         queue = self.queue_of(block)
         self.queues[queue].remove(block)
         if queue == 0:
@@ -154,13 +176,11 @@ class S3Fifo(Queues):
             while block := first(small, candidates):
                 if self.uses[block.name] < self.promote_at:
                     return block
-                self.uses[block.name] = 0
-                self.move(block, 1)
+                self.go_round(block, 0)
         while block := first(main, candidates):
             if self.uses[block.name] == 0:
                 return block
-            self.uses[block.name] -= 1
-            self.move(block, 1)
+            self.go_round(block, self.uses[block.name] - 1)
         raise AssertionError("no candidate")
 
 
@@ -169,18 +189,21 @@ class TwoQ(Queues):
     """A first-in-first-out queue, a queue in order of use, and the ghosts of the first."""
 
     ghosts: list[Path] = field(default_factory=list)
+    is_cut_due: bool = False
 
     def inserted(self, block: Cached) -> None:
         self.queues[block.name in self.ghosts].append(block)
         self.ghosts = [name for name in self.ghosts if name != block.name]
-        n_ghosts = int(self.capacity * 0.5)
-        self.ghosts = self.ghosts[-n_ghosts:] if n_ghosts else []
+        self.is_cut_due = True
 
     def hit(self, block: Cached) -> None:
         if block in self.queues[1]:
             self.move(block, 1)
 
     def evicted(self, block: Cached) -> None:
+        if self.is_cut_due:
+            self.ghosts = last(self.ghosts, int(self.capacity * 0.5))
+        self.is_cut_due = False
         if block in self.queues[0]:
             self.ghosts.append(block.name)
         self.queues[self.queue_of(block)].remove(block)
@@ -224,17 +247,28 @@ class Arc(Queues):
 
     target: int = 0
     ghosts: list[list[Path]] = field(default_factory=lambda: [[], []])
+    returning: set[Path] = field(default_factory=set)
+    is_often_back: bool = False
+
+    def arrive(self, access: Access) -> None:
+        self.returning = set()
+        self.is_often_back = False
+
+    def missed(self, name: Path) -> None:
+        once, often = self.ghosts
+        if name in once:
+            self.target = min(self.capacity, self.target + max(1, len(often) // len(once)))
+        if name in often:
+            self.target = max(0, self.target - max(1, len(once) // len(often)))
+            self.is_often_back = True
+        for ghosts in self.ghosts:
+            if name in ghosts:
+                ghosts.remove(name)
+                self.returning.add(name)
 
     def inserted(self, block: Cached) -> None:
         once, often = self.ghosts
-        if block.name in once:
-            self.target = min(self.capacity, self.target + max(1, len(often) // len(once)))
-        if block.name in often:
-            self.target = max(0, self.target - max(1, len(once) // len(often)))
-        self.queues[block.name in once or block.name in often].append(block)
-        for ghosts in self.ghosts:
-            if block.name in ghosts:
-                ghosts.remove(block.name)
+        self.queues[block.name in self.returning].append(block)
         n_once, n_cached = len(self.queues[0]), sum(map(len, self.queues))
         while once and n_once + len(once) > self.capacity:
             del once[0]
@@ -250,7 +284,8 @@ class Arc(Queues):
         self.ghosts[queue].append(block.name)
 
     def choose(self, candidates: list[Cached], now_s: float) -> Cached:
-        return self.either(0 if len(self.queues[0]) > self.target else 1, candidates)
+        is_long = len(self.queues[0]) + self.is_often_back > self.target
+        return self.either(0 if is_long else 1, candidates)
 
 
 @dataclass
@@ -264,6 +299,13 @@ class Lirs(Rule):
     cold: list[Cached] = field(default_factory=list)
     blocks: dict[Path, Cached] = field(default_factory=dict)
     ghosts: list[Path] = field(default_factory=list)
+    before: set[Path] = field(default_factory=set)
+    """What was on the stack before the request."""
+    is_cut_due: bool = False
+
+    def arrive(self, access: Access) -> None:
+        if 0 < len(access.path) <= self.capacity:
+            self.before = set(self.stack)
 
     def put_on_stack(self, block: Cached, *, is_hot: bool) -> None:
         if block in self.cold:
@@ -287,20 +329,22 @@ class Lirs(Rule):
     def prune(self) -> None:
         while self.hot and self.stack[0] not in self.hot:
             del self.stack[0]
-        self.ghosts = [name for name in self.ghosts if name in self.stack]
 
     def inserted(self, block: Cached) -> None:
-        is_hot = len(self.hot) < self.n_hot or block.name in self.ghosts
+        is_ghost = block.name in self.ghosts and block.name in self.before
+        is_hot = len(self.hot) < self.n_hot or is_ghost
         self.blocks[block.name] = block
         self.ghosts = [name for name in self.ghosts if name != block.name]
         self.put_on_stack(block, is_hot=is_hot)
-        while len(self.ghosts) > self.capacity:
-            self.stack.remove(self.ghosts.pop(0))
+        self.is_cut_due = True
 
     def hit(self, block: Cached) -> None:
-        self.put_on_stack(block, is_hot=block.name in self.stack)
+        self.put_on_stack(block, is_hot=block.name in self.hot or block.name in self.before)
 
     def evicted(self, block: Cached) -> None:
+        if self.is_cut_due:
+            self.ghosts = last(self.ghosts, self.capacity)
+        self.is_cut_due = False
         if block in self.cold:
             self.cold.remove(block)
             if block.name in self.stack:
@@ -309,6 +353,8 @@ class Lirs(Rule):
             self.hot.remove(block.name)
             self.stack.remove(block.name)
         self.prune()
+        while self.ghosts and self.ghosts[0] not in self.stack:
+            del self.ghosts[0]
 
     def choose(self, candidates: list[Cached], now_s: float) -> Cached:
         hot = [self.blocks[name] for name in self.stack if name in self.hot]

@@ -62,6 +62,8 @@ class Rule(ABC):
     def arrive(self, access: Access) -> None:  # noqa: B027  (optional)
         """A request arrived; called for each, before its look-up."""
 
+    def missed(self, name: Path) -> None: ...  # noqa: B027  (optional)
+
     def inserted(self, block: Cached) -> None: ...  # noqa: B027  (optional)
 
     def hit(self, block: Cached) -> None: ...  # noqa: B027  (optional)
@@ -143,12 +145,14 @@ class MultiLru(Rule):
     n_uses: int = 0
     level: dict[Path, int] = field(default_factory=dict)
 
+    def arrive(self, access: Access) -> None:
+        if self.n_uses >= 10 * self.capacity and 0 < len(access.path) <= self.capacity:
+            self.n_uses //= 2
+            self.uses = {name: n // 2 for name, n in self.uses.items()}
+
     def inserted(self, block: Cached) -> None:
         self.uses[block.name] = min(15, self.uses.get(block.name, 0) + 1)
         self.n_uses += 1
-        if self.n_uses >= 10 * self.capacity:
-            self.n_uses //= 2
-            self.uses = {name: n // 2 for name, n in self.uses.items()}
 
     hit = inserted
 
@@ -283,6 +287,8 @@ def replay(
             if is_retagged:
                 block.category = access.category
             rule.hit(block)
+        for name in reversed(names[n_hits:]):
+            rule.missed(name)
         while len(cached) + len(names) - n_hits > capacity:
             parents = {name[:-1] for name in cached}
             free = [b for b in cached.values() if b.name not in parents and b.name not in names]
