@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
-from prefix_cache_model import Access, Cached, Path, Rule
+from prefix_cache_model import Access, Cached, Path, Rule, Streaks
 
 
 @dataclass
@@ -382,16 +382,17 @@ def shares(seed: int) -> Iterator[float]:
 
 
 @dataclass
-class Lecar(Rule):
+class Lecar(Streaks):
     """LRU or LFU, by weights that their mistakes shift."""
 
-    capacity: int
+    capacity: int = 0
     draws: Iterator[float] = field(default_factory=lambda: shares(1))
     weights: list[float] = field(default_factory=lambda: [0.5, 0.5])
     ghosts: list[dict[Path, int]] = field(default_factory=lambda: [{}, {}])
     used: dict[Path, int] = field(default_factory=dict)
     n_uses: int = 0
     chosen: int = 0
+    is_cut_due: bool = False
 
     def hit(self, block: Cached) -> None:
         self.n_uses += 1
@@ -399,21 +400,24 @@ class Lecar(Rule):
 
     def inserted(self, block: Cached) -> None:
         self.hit(block)
+        self.is_cut_due = True
+
+    def missed(self, name: Path) -> None:
         for rule, ghosts in enumerate(self.ghosts):
-            if block.name in ghosts:
-                away = self.n_uses - ghosts.pop(block.name)
+            if name in ghosts:
+                away = self.n_uses - ghosts.pop(name)
                 regret = (0.005 ** (1 / self.capacity)) ** away
                 self.weights[rule] *= math.exp(-0.45 * regret)
                 self.weights = [w / sum(self.weights) for w in self.weights]
-            while len(ghosts) > self.capacity:
-                del ghosts[next(iter(ghosts))]
 
     def evicted(self, block: Cached) -> None:
         for ghosts in self.ghosts:
-            ghosts.pop(block.name, None)
+            while self.is_cut_due and len(ghosts) > self.capacity:
+                del ghosts[next(iter(ghosts))]
+        self.is_cut_due = False
         self.ghosts[self.chosen][block.name] = self.n_uses
 
-    def choose(self, candidates: list[Cached], now_s: float) -> Cached:
+    def pick(self, candidates: list[Cached], now_s: float) -> Cached:
         self.chosen = 0 if next(self.draws) < self.weights[0] else 1
         if self.chosen == 0:
             return min(candidates, key=lambda b: self.used[b.name])

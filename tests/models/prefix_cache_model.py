@@ -115,18 +115,37 @@ class Queued(Rule):
 
 
 @dataclass
-class Valued(Rule):
-    """The lowest value now leaves; equal: longer unused, then deeper. Nobody waits."""
+class Streaks(Rule):
+    """After a victim goes what stands above it and shares its past, while the request needs room."""
 
-    value: Callable[[Block, Moment, list[float]], float]
-    params: list[list[float]]
-    profiler: Profiler | None = None
+    named: Cached | None = None
 
     def arrive(self, access: Access) -> None:
-        if self.profiler is not None:
-            self.profiler.arrive(access, self.params)
+        self.named = None
+
+    @abstractmethod
+    def pick(self, candidates: list[Cached], now_s: float) -> Cached:
+        """Choose whatever went before."""
 
     def choose(self, candidates: list[Cached], now_s: float) -> Cached:
+        for block in candidates:
+            if self.named is not None and block.name == self.named.name[:-1]:
+                before = self.named.inserted, self.named.last, self.named.n_hits
+                if (block.inserted, block.last, block.n_hits) == before:
+                    self.named = block
+                    return block
+        self.named = self.pick(candidates, now_s)
+        return self.named
+
+
+@dataclass
+class Valued(Streaks):
+    """The lowest value now leaves; equal: longer unused, then deeper. Nobody waits."""
+
+    value: Callable[[Block, Moment, list[float]], float] = lambda *_: 0.0
+    params: list[list[float]] = field(default_factory=list)
+
+    def pick(self, candidates: list[Cached], now_s: float) -> Cached:
         now = Moment(now_s, math.inf, 0.0, 0.0, 0.0)
 
         def rank(block: Cached) -> tuple[float, int, int]:

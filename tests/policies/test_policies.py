@@ -152,14 +152,14 @@ def rule_of(policy: Policy, capacity: int, setting: Setting) -> model.Rule:
         params = policy.params(setting).tolist()
         return model.Queued(policy.value, params, None if policy.file else profiler)
     if isinstance(policy, SampledPolicy):
-        return model.Valued(policy.value, policy.params(setting).tolist())
+        return model.Valued(value=policy.value, params=policy.params(setting).tolist())
     if isinstance(policy, QueuePolicy):
         return model.Queued(policy.value, [[0.0] * 3 for _ in NAMES])
     return {
         Arc: policy_models.Arc,
         Clock: lambda _: policy_models.Clock(),
         DynamoMultiLru: model.MultiLru,
-        Lecar: policy_models.Lecar,
+        Lecar: lambda capacity: policy_models.Lecar(capacity=capacity),
         Lirs: policy_models.Lirs,
         S3Fifo: policy_models.S3Fifo,
         Sieve: lambda _: policy_models.Sieve(),
