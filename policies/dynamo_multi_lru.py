@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 from .. import ConfigError
 from ..kernels import view
 from .base import Block, CompiledPolicy, Setting
-from .frequency import MOST_COUNTED, count_use, estimate, make_counts
+from .frequency import MOST_COUNTED, begin, count_use, estimate, make_counts
 from .order import (
     ENTRY,
     EVENT_ADD,
     EVENT_HIT,
     EVENT_INSERT,
+    EVENT_MISS,
     EVENT_REMOVE,
     EVENT_VICTIM,
     ITEM,
@@ -45,6 +46,9 @@ def _event(event: int, state: int, block: Block) -> float:
         while heap_first(heaps, level * entries) < 0:
             level += 1
         return float(heap_first(heaps, level * entries))
+    if event == EVENT_MISS:
+        begin(s.counts, block)
+        return 0.0
     item = items[block.block_id]
     if event == EVENT_INSERT:
         item.key = int(block.key)
@@ -74,6 +78,8 @@ class DynamoMultiLru(CompiledPolicy):
     Deviations: counts are exact, not those of a sketch, and halved between requests; only childless blocks are in the queues,
     and one that loses its last child enters by its count at that time.
     """
+
+    hears_misses = True
 
     warm_at: int = 3
     """Uses from which on a block is warm, 1 to 13."""

@@ -48,8 +48,8 @@ def estimate(counts: Counts, home: int) -> int:
 
 
 @inner
-def count_use(counts: Counts, home: int, block: Block) -> None:
-    """Count a use of a run, or a part of it; the parts of one run count once a request."""
+def begin(counts: Counts, block: Block) -> None:
+    """Halve all counts if it is time and `block` is the first that a request hits or misses."""
     s = _sizes(counts)
     if int(block.last_access) != s.last:
         s.last = int(block.last_access)
@@ -57,6 +57,13 @@ def count_use(counts: Counts, home: int, block: Block) -> None:
         if s.n_uses >= s.sample_uses:
             s.n_uses //= 2
             s.n_halvings += 1
+
+
+@inner
+def count_use(counts: Counts, home: int, block: Block) -> None:
+    """Count a use of a run, or a part of it; the parts of one run count once a request."""
+    begin(counts, block)
+    s = _sizes(counts)
     s.n_uses += int(block.n_blocks)
     count = _counts(counts)[home]
     if count.request != s.request:

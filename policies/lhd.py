@@ -14,7 +14,7 @@ from ..kernels import inner, view
 from .base import Block, CompiledPolicy, Setting
 from .candidates import NOBODY, follower, hear, make_candidates, n_sampled, named, sampled
 from .draws import make_generator
-from .order import EVENT_EVICT, EVENT_HIT, EVENT_INSERT, EVENT_VICTIM
+from .order import EVENT_EVICT, EVENT_HIT, EVENT_INSERT, EVENT_MISS, EVENT_VICTIM
 
 N_CLASSES = 16
 N_AGES = 2048
@@ -119,7 +119,8 @@ def _victim(state: StateAddress) -> int:
     for i in range(n_sampled(s.candidates, s.n_samples)):
         x = sampled(s.candidates, s.generator, i, s.n_samples)
         density = _table(s.densities)[_class(state, x), _age(state, x)]
-        if found < 0 or density < least:
+        is_older = found != NOBODY and _blocks(state)[x].used < _blocks(state)[found].used
+        if found == NOBODY or density < least or (density == least and is_older):
             found, least = x, density
     return found
 
@@ -131,6 +132,8 @@ def _event(event: int, state: int, block: Block) -> float:
     if event == EVENT_EVICT:
         x = block.block_id
         _table(s.evictions)[_class(state, x), _age(state, x)] += block.n_blocks
+    elif event == EVENT_MISS:
+        _begin(state, block)
     elif event in (EVENT_INSERT, EVENT_HIT):
         _begin(state, block)
         _use(state, event, block)
@@ -150,6 +153,8 @@ class Lhd(CompiledPolicy):
     the refits are; after the victim go the blocks above it that share its past, as long as the
     request needs room; no blocks are kept on trial, and none are considered besides the sample.
     """
+
+    hears_misses = True
 
     n_samples: int = 64
     """Candidates drawn, with replacement, at each eviction; all of them if they are no more."""

@@ -29,6 +29,7 @@ from .order import (
     EVENT_EVICT,
     EVENT_HIT,
     EVENT_INSERT,
+    EVENT_MISS,
     EVENT_REMOVE,
     EVENT_VICTIM,
     MANY,
@@ -179,6 +180,8 @@ def _event(event: int, state: int, block: Block) -> float:
     elif event == EVENT_HIT:
         _begin(s, block)
         _hit(s, block.block_id)
+    elif event == EVENT_MISS:
+        _begin(s, block)
     elif event == EVENT_ADD:
         offer(q, block.block_id)
     elif event == EVENT_REMOVE:
@@ -199,6 +202,8 @@ class Lirs(CompiledPolicy):
     block is a candidate, the hot candidate unused for longest leaves; whether a block turns hot is
     judged by the uses before its request; ghosts are forgotten when a block is evicted.
     """
+
+    hears_misses = True
 
     cold_share: float = 0.01
     """Share of the cache that is left to cold blocks; one block at least."""

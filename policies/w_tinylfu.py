@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from .. import ConfigError
 from ..kernels import inner, view
 from .base import Block, CompiledPolicy, Setting
-from .frequency import count_use, estimate, make_counts
+from .frequency import begin, count_use, estimate, make_counts
 from .order import (
     EVENT_ADD,
     EVENT_EVICT,
     EVENT_HIT,
     EVENT_INSERT,
+    EVENT_MISS,
     EVENT_REMOVE,
     EVENT_VICTIM,
     MANY,
@@ -128,6 +129,8 @@ def _event(event: int, state: int, block: Block) -> float:
         count_use(s.counts, spans(q)[x].home, block)
         _hit(s, x)
         join_above(q, deepest(q, block.block_id))
+    elif event == EVENT_MISS:
+        begin(s.counts, block)
     elif event == EVENT_ADD:
         offer(q, block.block_id)
     elif event == EVENT_REMOVE:
@@ -149,6 +152,8 @@ class WTinyLfu(CompiledPolicy):
     is admitted takes those right above it along that were cached with it and used as often, and
     the main cache gives up as many; where one of the two has no candidate, the other gives up one.
     """
+
+    hears_misses = True
 
     window_share: float = 0.01
     """Share of the cache that is the window; one block at least."""

@@ -112,6 +112,17 @@ class Queues(Rule):
         self.queues[self.queue_of(block)].remove(block)
         self.queues[to].append(block)
 
+    def along(self, block: Cached, uses: dict[Path, int]) -> list[Cached]:
+        """The block and those right above it, in tree and queue, cached with it and used as often."""
+        queue = self.queues[self.queue_of(block)]
+        found = [block]
+        for other in queue[queue.index(block) + 1 :]:
+            is_above = other.name == found[-1].name[:-1] and other.inserted == block.inserted
+            if not is_above or uses[other.name] != uses[block.name]:
+                break
+            found.append(other)
+        return found
+
     def either(self, chosen: int, candidates: list[Cached]) -> Cached:
         """The oldest candidate of one of two queues, of the other one if it has none."""
         found = first(self.queues[chosen], candidates) or first(self.queues[1 - chosen], candidates)
@@ -143,16 +154,7 @@ class S3Fifo(Queues):
         self.is_cut_due = True
 
     def go_round(self, block: Cached, uses: int) -> None:
-        """Move a block, and what is right above it in tree and queue with the same past, to main."""
-        queue = self.queues[self.queue_of(block)]
-        along = [block]
-        for other in queue[queue.index(block) + 1 :]:
-            below = along[-1]
-            is_above = other.name == below.name[:-1] and other.inserted == below.inserted
-            if not is_above or self.uses[other.name] != self.uses[below.name]:
-                break
-            along.append(other)
-        for moved in along:
+        for moved in self.along(block, self.uses):
             self.move(moved, 1)
             self.uses[moved.name] = uses
 
@@ -361,6 +363,132 @@ class Lirs(Rule):
         found = first(self.cold, candidates) or first(hot, candidates)
         assert found is not None
         return found
+
+
+@dataclass
+class WTinyLfu(Queues):
+    """Window, probation and protected; the window's oldest meets the main cache's."""
+
+    n_queues: int = 3
+    uses: dict[Path, int] = field(default_factory=dict)
+    n_uses: int = 0
+
+    @property
+    def n_main(self) -> int:
+        return self.capacity - max(1, int(self.capacity * 0.01))
+
+    @property
+    def n_protected(self) -> int:
+        return int(self.n_main * 0.8)
+
+    def arrive(self, access: Access) -> None:
+        if self.n_uses >= 10 * self.capacity and 0 < len(access.path) <= self.capacity:
+            self.n_uses //= 2
+            self.uses = {name: n // 2 for name, n in self.uses.items()}
+
+    def count(self, block: Cached) -> None:
+        self.uses[block.name] = min(15, self.uses.get(block.name, 0) + 1)
+        self.n_uses += 1
+
+    def inserted(self, block: Cached) -> None:
+        self.count(block)
+        self.queues[0].append(block)
+
+    def hit(self, block: Cached) -> None:
+        self.count(block)
+        self.move(block, 0 if block in self.queues[0] else 2)
+        if len(self.queues[2]) > self.n_protected:
+            self.move(self.queues[2][0], 1)
+
+    def evicted(self, block: Cached) -> None:
+        self.queues[self.queue_of(block)].remove(block)
+
+    def choose(self, candidates: list[Cached], now_s: float) -> Cached:
+        window, probation, protected = self.queues
+        while window and len(probation) + len(protected) < self.n_main:
+            is_full = len(probation) >= self.n_main - self.n_protected
+            self.move(window[0], 2 if is_full else 1)
+        x = first(window, candidates)
+        y = first(probation, candidates) or first(protected, candidates)
+        if y is None:
+            assert x is not None
+            return x
+        if len(probation) + len(protected) <= self.n_main and x is not None:
+            if self.uses[x.name] <= self.uses[y.name]:
+                return x
+            for block in self.along(x, self.uses):
+                self.move(block, 1)
+        return y
+
+
+@dataclass
+class Lhd(Streaks):
+    """The lowest hit density leaves, of all candidates; uses are numbered request by request."""
+
+    capacity: int = 0
+    refit_uses: int = 4096
+    blocks: dict[Path, tuple[int, int, int]] = field(default_factory=dict)
+    """Uses of any block before the request of the last use, and the ages at the last two hits."""
+    n_uses: int = 0
+    n_before: int = 0
+    next_refit: int = 0
+    hits: dict[tuple[int, int], float] = field(default_factory=dict)
+    evictions: dict[tuple[int, int], float] = field(default_factory=dict)
+    densities: dict[tuple[int, int], float] | None = None
+
+    def __post_init__(self) -> None:
+        self.next_refit = self.refit_uses
+
+    def arrive(self, access: Access) -> None:
+        super().arrive(access)
+        if 0 < len(access.path) <= self.capacity:
+            self.n_before = self.n_uses
+            if self.n_uses >= self.next_refit:
+                self.next_refit = self.n_uses + self.refit_uses
+                self.refit()
+
+    def cell(self, block: Cached) -> tuple[int, int]:
+        """Class and age: a class up each time that the last two ages are halved."""
+        used, last_age, age_before = self.blocks[block.name]
+        ages = last_age + age_before
+        kind = next((k for k in range(15) if ages * 2**k >= 2048), 15)
+        return kind, min((self.n_before - used) // max(1, self.capacity // 64), 2047)
+
+    def refit(self) -> None:
+        self.densities = {}
+        self.hits = {cell: 0.9 * n for cell, n in self.hits.items()}
+        self.evictions = {cell: 0.9 * n for cell, n in self.evictions.items()}
+        for kind in range(16):
+            n_hits = n_events = lifetime = 0.0
+            for age in range(2047, -1, -1):
+                hits = self.hits.get((kind, age), 0.0)
+                n_hits += hits
+                n_events += hits + self.evictions.get((kind, age), 0.0)
+                lifetime += n_events
+                self.densities[kind, age] = n_hits / lifetime if lifetime > 1e-5 else 0.0
+
+    def use(self, block: Cached, last_age: int, age_before: int) -> None:
+        self.blocks[block.name] = self.n_before, last_age, age_before
+        self.n_uses += 1
+
+    def inserted(self, block: Cached) -> None:
+        self.use(block, 0, 2048)
+
+    def hit(self, block: Cached) -> None:
+        cell = self.cell(block)
+        self.hits[cell] = self.hits.get(cell, 0.0) + 1
+        self.use(block, cell[1], self.blocks[block.name][1])
+
+    def evicted(self, block: Cached) -> None:
+        cell = self.cell(block)
+        self.evictions[cell] = self.evictions.get(cell, 0.0) + 1
+
+    def density(self, block: Cached) -> float:
+        kind, age = self.cell(block)
+        return (kind + 1) / (age + 1) if self.densities is None else self.densities[kind, age]
+
+    def pick(self, candidates: list[Cached], now_s: float) -> Cached:
+        return min(candidates, key=lambda b: (self.density(b), self.blocks[b.name][0]))
 
 
 MASK = 2**64 - 1
