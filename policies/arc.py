@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -52,7 +53,8 @@ ONCE, OFTEN, RETURNING = 0, 1, 2
 """Queues, and lists of ghosts; RETURNING are ghosts that a request brings back."""
 
 STATE = np.dtype(
-    [(n, "i8") for n in ("queues", "ghosts", "once_target", "capacity_blocks", "is_often_back")]
+    [(name, "i8") for name in ("queues", "ghosts", "capacity_blocks", "is_often_back")]
+    + [("once_target", "f8")]
 )
 
 State = Any  # a record of STATE
@@ -67,14 +69,14 @@ def _adapt(s: State, home: int) -> None:
         which = int(known.list)
         n_own, n_other = n_ghosts(s.ghosts, which), n_ghosts(s.ghosts, ONCE + OFTEN - which)
         if which != RETURNING:
-            shift = 0
             for _ in range(known.n_blocks):
-                shift += max(n_other // n_own, 1)
+                shift = n_other / n_own if n_other > n_own else 1.0
+                if which == ONCE:
+                    s.once_target = min(s.once_target + shift, float(s.capacity_blocks))
+                else:
+                    s.once_target = max(s.once_target - shift, 0.0)
                 n_own -= 1
-            if which == ONCE:
-                s.once_target = min(s.once_target + shift, s.capacity_blocks)
-            else:
-                s.once_target = max(s.once_target - shift, 0)
+            if which == OFTEN:
                 s.is_often_back = 1
             change_list(s.ghosts, ghost, RETURNING)
         ghost = int(known.above)
@@ -104,7 +106,8 @@ def _insert(s: State, block: Block) -> None:
 @inner
 def _victim(s: State) -> float:
     q = s.queues
-    n_over = n_blocks(q, ONCE) - s.once_target + s.is_often_back
+    spare = n_blocks(q, ONCE) - s.once_target
+    n_over = int(math.floor(spare)) + 1 if s.is_often_back else int(math.ceil(spare))
     x = first(q, ONCE) if n_over > 0 else first(q, OFTEN)
     if x != NOBODY:
         return leaving(q, x, n_over if n_over > 0 else MANY)

@@ -92,13 +92,17 @@ def _victim(s: State) -> float:
         y = first(q, PROTECTED)
     if y == NOBODY:
         return leaving(q, x, MANY)
+    is_on_probation = spans(q)[y].queue == PROBATION
     if _n_over(s) <= 0:
         if x == NOBODY:
-            return leaving(q, y, 1)
+            # as long as what fills the room would go to the same queue one by one
+            n_beyond = n_blocks(q, PROBATION) - (s.main_blocks - s.protected_blocks)
+            return leaving(q, y, n_beyond if is_on_probation and n_beyond > 0 else MANY)
         if _uses(s, x) <= _uses(s, y):
             return leaving(q, x, MANY)
         _admit(s, x)
-    return leaving(q, y, _n_over(s) if spans(q)[y].queue == PROBATION else 1)
+    is_next_too = is_on_probation or first(q, PROBATION) == NOBODY
+    return leaving(q, y, _n_over(s) if is_next_too else 1)
 
 
 @inner
@@ -137,6 +141,7 @@ def _event(event: int, state: int, block: Block) -> float:
         withdraw(q, block.block_id)
     elif event == EVENT_EVICT:
         leave(q, block)
+        _fill_main(s)
     return 0.0
 
 

@@ -247,7 +247,7 @@ class Slru(Queues):
 class Arc(Queues):
     """Used once, used more often, and the ghosts of either."""
 
-    target: int = 0
+    target: float = 0.0
     ghosts: list[list[Path]] = field(default_factory=lambda: [[], []])
     returning: set[Path] = field(default_factory=set)
     is_often_back: bool = False
@@ -259,9 +259,9 @@ class Arc(Queues):
     def missed(self, name: Path) -> None:
         once, often = self.ghosts
         if name in once:
-            self.target = min(self.capacity, self.target + max(1, len(often) // len(once)))
+            self.target = min(self.capacity, self.target + max(1.0, len(often) / len(once)))
         if name in often:
-            self.target = max(0, self.target - max(1, len(once) // len(often)))
+            self.target = max(0.0, self.target - max(1.0, len(once) / len(often)))
             self.is_often_back = True
         for ghosts in self.ghosts:
             if name in ghosts:
@@ -286,7 +286,8 @@ class Arc(Queues):
         self.ghosts[queue].append(block.name)
 
     def choose(self, candidates: list[Cached], now_s: float) -> Cached:
-        is_long = len(self.queues[0]) + self.is_often_back > self.target
+        n_once = len(self.queues[0])
+        is_long = n_once > self.target or (n_once == self.target and self.is_often_back)
         return self.either(0 if is_long else 1, candidates)
 
 
@@ -400,14 +401,19 @@ class WTinyLfu(Queues):
         if len(self.queues[2]) > self.n_protected:
             self.move(self.queues[2][0], 1)
 
-    def evicted(self, block: Cached) -> None:
-        self.queues[self.queue_of(block)].remove(block)
-
-    def choose(self, candidates: list[Cached], now_s: float) -> Cached:
+    def fill_main(self) -> None:
         window, probation, protected = self.queues
         while window and len(probation) + len(protected) < self.n_main:
             is_full = len(probation) >= self.n_main - self.n_protected
             self.move(window[0], 2 if is_full else 1)
+
+    def evicted(self, block: Cached) -> None:
+        self.queues[self.queue_of(block)].remove(block)
+        self.fill_main()
+
+    def choose(self, candidates: list[Cached], now_s: float) -> Cached:
+        self.fill_main()
+        window, probation, protected = self.queues
         x = first(window, candidates)
         y = first(probation, candidates) or first(protected, candidates)
         if y is None:

@@ -12,6 +12,7 @@ from kvsim.sim.prefix_replay import replay
 from kvsim.traces.prefix_tree import PrefixTree
 
 EXACT = {
+    "arc": "ARC",
     "lru": "LRU",
     "fifo": "FIFO",
     "lfu": "LFU",
@@ -24,7 +25,6 @@ EXACT = {
     "s3-fifo": "S3FIFO",
 }
 CLOSE = {
-    "arc": ("ARC", 0.005),  # ours learns of a ghost only after making room for it
     "lirs": ("LIRS", 0.005),  # theirs cools a hot block when a cold one off the stack is hit
     "lecar": ("LeCaR", 0.01),  # random
     "hyperbolic": ("Hyperbolic", 0.01),  # random
