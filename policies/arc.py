@@ -107,7 +107,7 @@ def _insert(s: State, block: Block) -> None:
 def _victim(s: State) -> float:
     q = s.queues
     spare = n_blocks(q, ONCE) - s.once_target
-    n_over = int(math.floor(spare)) + 1 if s.is_often_back else int(math.ceil(spare))
+    n_over = math.floor(spare) + 1 if s.is_often_back else math.ceil(spare)
     x = first(q, ONCE) if n_over > 0 else first(q, OFTEN)
     if x != NOBODY:
         return leaving(q, x, n_over if n_over > 0 else MANY)

@@ -149,8 +149,8 @@ class Policy(ABC):
     needs_future: ClassVar[bool] = False
     """Whether it may see `Block.next_use`: an offline policy, for bounds."""
     is_uniform: ClassVar[bool] = True
-    """Whether blocks used by the same requests may be handled as one, a run, in a cache-only replay:
-    they always get the same score. Say False if the score looks at `depth`, `key` or `block_id`."""
+    """Whether a cache-only replay may handle blocks used by the same requests as one, a run: they
+    always get the same score. Say False if the score looks at `depth`, `key` or `block_id`."""
     has_rising_scores: ClassVar[bool] = False
     """Whether of blocks used by the same requests the deeper one never scores lower: then those of
     a run leave one after the other as if they scored alike, and `is_uniform` may stay."""

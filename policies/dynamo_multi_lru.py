@@ -75,8 +75,8 @@ class DynamoMultiLru(CompiledPolicy):
     uses (Einziger, Friedman, Manes 2017), which outlives it in the cache: 4 bits, halved whenever
     ten uses a block of the cache were counted.
 
-    Deviations: counts are exact, not those of a sketch, and halved between requests; only childless blocks are in the queues,
-    and one that loses its last child enters by its count at that time.
+    Deviations: counts are exact, not those of a sketch, and halved between requests; only childless
+    blocks are in the queues, and one that loses its last child enters by its count at that time.
     """
 
     hears_misses = True

@@ -23,10 +23,11 @@ STATE = np.dtype(
 )
 
 State = Any  # a record of STATE
+Record = Any  # of dtype BLOCK
 
 
 @inner
-def _uses_per_s(block: Any, now_s: float) -> float:
+def _uses_per_s(block: Record, now_s: float) -> float:
     age_s = now_s - block.inserted_s
     return float(block.uses / age_s) if age_s > 0 else np.inf
 

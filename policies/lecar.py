@@ -120,10 +120,10 @@ class Lecar(CompiledPolicy):
     Vietri et al., "Driving Cache Replacement with ML-based LeCaR" (HotStorage 2018): each eviction
     is by one of the two, drawn by their weights; who evicted a block that returns while it is
     remembered loses weight, by the factor exp(-learning_rate * discount**uses since then).
-    In a timed run, where a block's content is known once it is computed, a returning block shifts the
-    weights for the evictions after its own. Deviations: after the victim go the blocks above it that
-    share its past, as long as the request needs room; only then is drawn again. The ghost lists are
-    cut once a request, before its first eviction.
+    In a timed run, where a block's content is known once it is computed, a returning block shifts
+    the weights for the evictions after its own. Deviations: after the victim go the blocks above it
+    that share its past, as long as the request needs room; only then is drawn again. The ghost
+    lists are cut once a request, before its first eviction.
     """
 
     hears_misses = True

@@ -149,9 +149,9 @@ class Lhd(CompiledPolicy):
     2018), at equal sizes. Hits and evictions are counted by age, in uses of any block since the
     last one, and by class, from the ages at the last two hits; from them follows, for a block of a
     class and age, the chance of a hit over the time until it is hit or evicted. Deviations: the
-    step of age is fixed by the size of the cache; uses are numbered by request, between two of which
-    the refits are; after the victim go the blocks above it that share its past, as long as the
-    request needs room; no blocks are kept on trial, and none are considered besides the sample.
+    step of age is fixed by the size of the cache; uses are numbered by request, and refits are
+    between two; after the victim go the blocks above it that share its past, as long as the request
+    needs room; no blocks are kept on trial, and none are considered besides the sample.
     """
 
     hears_misses = True
@@ -184,5 +184,6 @@ class Lhd(CompiledPolicy):
         state["n_samples"] = self.n_samples
         state["uses_per_age"] = max(1, capacity // AGES_PER_CACHE)
         state["last"] = -1
-        state["next_refit"] = state["refit_uses"] = max(LEAST_REFIT_USES, int(self.refit_caches * capacity))
+        refit_uses = max(LEAST_REFIT_USES, int(self.refit_caches * capacity))
+        state["next_refit"] = state["refit_uses"] = refit_uses
         return state.view(np.int64)

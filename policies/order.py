@@ -77,7 +77,6 @@ NOT_A_CANDIDATE = 2
 """Error: a policy named a victim that is pinned, not resident, or has cached children."""
 
 
-
 @inner
 def up_to(n_blocks: int, x: int) -> float:
     """Answer that the victim is `x`, and asked for again after `n_blocks` of its run."""
@@ -181,9 +180,7 @@ def notify_of_run(order: Order, items: Items, x: int, event: int, n_blocks: int)
     A miss is of no item yet: `x` only describes it.
     """
     block_id = -1 if event == EVENT_MISS else x
-    answer = _call_event(
-        order.event, (event, order.state, block_id), features(items, x, n_blocks)
-    )
+    answer = _call_event(order.event, (event, order.state, block_id), features(items, x, n_blocks))
     if answer != answer:
         order.error = NOT_A_NUMBER
         order.culprit = x

@@ -310,9 +310,7 @@ def leave(q: Queues, block: Block) -> None:
         item.deepest = span.above
         if span.above != NOBODY and _is_in_heap(q, span.above):
             above = spans(q)[span.above]
-            heap_push(
-                spans(q), _heaps(q), above.queue * _sizes(q).heap_entries, int(span.above)
-            )
+            heap_push(spans(q), _heaps(q), above.queue * _sizes(q).heap_entries, int(span.above))
 
 
 @inner

@@ -106,9 +106,9 @@ class Rlt(CompiledPolicy):
     tree: a use marks a block; the victim is drawn evenly from the unmarked leaves; when all are
     marked a new phase begins, and nothing is. Draws come from the run's seed.
 
-    Deviations: leaves are blocks, not tokens; after the victim go the blocks above it that share its
-    past, as long as the request needs room; a block in use or with a cached child is passed over,
-    and does not hold up the end of a phase.
+    Deviations: leaves are blocks, not tokens; after the victim go the blocks above it that share
+    its past, as long as the request needs room; a block in use or with a cached child is passed
+    over, and does not hold up the end of a phase.
     """
 
     def event_function(self) -> Callable[..., float]:

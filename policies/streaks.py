@@ -27,10 +27,11 @@ until the next event tells whether a `follower` took its place."""
 NOBODY = -1
 
 Streak = int  # the address of a record of STREAK
+Record = Any  # of STREAK
 
 
 @inner
-def _sizes(k: Streak) -> Any:
+def _sizes(k: Streak) -> Record:
     return view(k, (1,), STREAK)[0]
 
 

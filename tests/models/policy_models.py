@@ -113,7 +113,7 @@ class Queues(Rule):
         self.queues[to].append(block)
 
     def along(self, block: Cached, uses: dict[Path, int]) -> list[Cached]:
-        """The block and those right above it, in tree and queue, cached with it and used as often."""
+        """The block and those right above it in tree and queue, cached with it, used as often."""
         queue = self.queues[self.queue_of(block)]
         found = [block]
         for other in queue[queue.index(block) + 1 :]:

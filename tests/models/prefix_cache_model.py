@@ -116,7 +116,7 @@ class Queued(Rule):
 
 @dataclass
 class Streaks(Rule):
-    """After a victim goes what stands above it and shares its past, while the request needs room."""
+    """After a victim goes what stands above it and shares its past, while there is need."""
 
     named: Cached | None = None
 

@@ -37,7 +37,6 @@ from kvsim.policies.base import Setting
 from kvsim.policies.clock import Clock
 from kvsim.policies.dynamo_multi_lru import DynamoMultiLru
 from kvsim.policies.gdsf import Gdsf
-from kvsim.policies.hyperbolic import Hyperbolic
 from kvsim.policies.lecar import Lecar
 from kvsim.policies.lfu import Lfu
 from kvsim.policies.lhd import Lhd
@@ -325,7 +324,7 @@ def test_compiled_and_plain_python_hit_the_same(twins: tuple[Policy, Policy]) ->
 BY_RUNS = ("clock,n_bits=2", "hyperbolic,n_samples=3", "lhd,n_samples=3", "pensieve,n_samples=2")
 
 
-@pytest.mark.parametrize("name", (*EVERY, *BY_RUNS))
+@pytest.mark.parametrize("name", [*EVERY, *BY_RUNS])
 def test_run_by_run_hits_what_block_by_block_hits(name: str) -> None:
     policy = make_policy(name)
     rng = np.random.default_rng(17)
