@@ -225,7 +225,7 @@ def drop_oldest(g: Ghosts, which: int, n: int) -> None:
 
 def make_ghosts(setting: Setting, most: int, n_lists: int = 1) -> Ghosts:
     """Make empty lists of at most `most` blocks in all, which live as long as the run."""
-    arrays = {
+    arrays: dict[str, NDArray[Any]] = {
         "ghosts": np.zeros(most + 1, GHOST),
         "free": np.zeros(most + 1, np.int32),
         "homes": np.zeros(setting.n_keys, HOME),

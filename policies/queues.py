@@ -337,7 +337,7 @@ def make_queues(setting: Setting, n_queues: int, *, has_first: bool = True) -> Q
     """Make empty queues, which live as long as the run; `has_first` if `first` will be asked."""
     heap_entries = setting.n_items + 2 if has_first else 0
     n_spans = max(setting.n_items, setting.capacity_blocks) + 1  # each has a block, cut or not
-    arrays = {
+    arrays: dict[str, NDArray[Any]] = {
         "items": np.zeros(setting.n_items, ITEM),
         "spans": np.zeros(n_spans, SPAN),
         "free": np.zeros(n_spans, np.int32),
