@@ -68,8 +68,8 @@ def compiled(setting: Setting) -> Iterator[Result]:
 
 
 def classics(setting: Setting) -> Iterator[Result]:
-    """G4: the classic policies on shorter conversations and on Mooncake's, at three capacities."""
-    for trace in (workloads.multi_turn(n_requests=10_000), workloads.mooncake(setting.data)):
+    """G4: the classic policies on conversations and on Mooncake's, at three capacities."""
+    for trace in (workloads.multi_turn(), workloads.mooncake(setting.data)):
         if trace is None:
             yield Result(goal="G4", case="mooncake", value=None, note="the trace is not there")
         else:
