@@ -12,7 +12,8 @@ import workloads
 from harness import Result, Setting, interleaved, ratio
 from libcachesim_baseline import Accesses
 
-from kvsim.studies.curves import STATE_BYTES_PER_SEGMENT, lru_curve, lru_replay
+from kvsim.sim.lru_hits import STATE_BYTES_PER_SEGMENT
+from kvsim.studies.curves import lru_curve, lru_replay
 from kvsim.traces.prefix_tree import PrefixTree, compile_tree
 from kvsim.traces.schema import Trace
 

@@ -2,78 +2,141 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..kernels import view
+from ..kernels import inner, view
 from .base import Block, CompiledPolicy, Setting
-from .ghosts import drop_oldest, forget, is_ghost, make_ghosts, n_ghosts, remember
+from .ghosts import (
+    change_list,
+    deepest_ghost,
+    drop_oldest,
+    forget,
+    ghosts,
+    is_at,
+    make_ghosts,
+    n_alike,
+    n_ghosts,
+    remember,
+)
 from .order import (
     EVENT_ADD,
     EVENT_EVICT,
     EVENT_HIT,
     EVENT_INSERT,
+    EVENT_MISS,
     EVENT_REMOVE,
     EVENT_VICTIM,
+    MANY,
 )
 from .queues import (
     NOBODY,
-    append,
+    deepest,
+    enter,
     first,
+    join_above,
+    leave,
+    leaving,
     make_queues,
     move,
     n_blocks,
-    nodes,
     offer,
-    unlink,
+    spans,
     withdraw,
 )
 
-ONCE, OFTEN = 0, 1
+ONCE, OFTEN, RETURNING = 0, 1, 2
+"""Queues, and lists of ghosts; RETURNING are ghosts that a request brings back."""
 
 STATE = np.dtype(
-    [(n, "i8") for n in ("queues", "once_ghosts", "often_ghosts", "once_target", "capacity_blocks")]
+    [(name, "i8") for name in ("queues", "ghosts", "capacity_blocks", "is_often_back")]
+    + [("once_target", "f8")]
 )
+
+State = Any  # a record of STATE
+
+
+@inner
+def _adapt(s: State, home: int) -> None:
+    """Shift the target for the ghosts of a run that returns."""
+    ghost = deepest_ghost(s.ghosts, home)
+    while ghost != NOBODY:
+        known = ghosts(s.ghosts)[ghost]
+        which = int(known.list)
+        n_own, n_other = n_ghosts(s.ghosts, which), n_ghosts(s.ghosts, ONCE + OFTEN - which)
+        if which != RETURNING:
+            for _ in range(known.n_blocks):
+                shift = n_other / n_own if n_other > n_own else 1.0
+                if which == ONCE:
+                    s.once_target = min(s.once_target + shift, float(s.capacity_blocks))
+                else:
+                    s.once_target = max(s.once_target - shift, 0.0)
+                n_own -= 1
+            if which == OFTEN:
+                s.is_often_back = 1
+            change_list(s.ghosts, ghost, RETURNING)
+        ghost = int(known.above)
+
+
+@inner
+def _insert(s: State, block: Block) -> None:
+    key, n = int(block.key), int(block.n_blocks)
+    _adapt(s, key)
+    s.is_often_back = 0
+    ghost = deepest_ghost(s.ghosts, key)
+    done = 0
+    while done < n:
+        is_known = is_at(s.ghosts, ghost, key - done)
+        n_part = n_alike(s.ghosts, ghost, key - done, n - done)
+        if is_known:
+            ghost = int(ghosts(s.ghosts)[ghost].above)
+        enter(s.queues, block, done, n_part, OFTEN if is_known else ONCE)
+        done += n_part
+    forget(s.ghosts, key)
+    n_once, n_often = n_blocks(s.queues, ONCE), n_blocks(s.queues, OFTEN)
+    drop_oldest(s.ghosts, ONCE, n_once + n_ghosts(s.ghosts, ONCE) - s.capacity_blocks)
+    n_known = n_once + n_often + n_ghosts(s.ghosts, ONCE) + n_ghosts(s.ghosts, OFTEN)
+    drop_oldest(s.ghosts, OFTEN, n_known - 2 * s.capacity_blocks)
+
+
+@inner
+def _victim(s: State) -> float:
+    q = s.queues
+    spare = n_blocks(q, ONCE) - s.once_target
+    n_over = math.floor(spare) + 1 if s.is_often_back else math.ceil(spare)
+    x = first(q, ONCE) if n_over > 0 else first(q, OFTEN)
+    if x != NOBODY:
+        return leaving(q, x, n_over if n_over > 0 else MANY)
+    return leaving(q, first(q, OFTEN) if n_over > 0 else first(q, ONCE), MANY)
 
 
 def _event(event: int, state: int, block: Block) -> float:
     s = view(state, (1,), STATE)[0]
-    q, once, often = s.queues, s.once_ghosts, s.often_ghosts
+    q = s.queues
     if event == EVENT_VICTIM:
-        chosen = ONCE if n_blocks(q, ONCE) > s.once_target else OFTEN
-        x = first(q, chosen)
-        return float(x if x != NOBODY else first(q, ONCE + OFTEN - chosen))
-    if event == EVENT_INSERT:
-        name = int(block.key)
-        n_once, n_often = n_ghosts(once), n_ghosts(often)
-        if is_ghost(once, name):
-            s.once_target = min(s.once_target + max(n_often // n_once, 1), s.capacity_blocks)
-            forget(once, name)
-            append(q, block.block_id, OFTEN)
-        elif is_ghost(often, name):
-            s.once_target = max(s.once_target - max(n_once // n_often, 1), 0)
-            forget(often, name)
-            append(q, block.block_id, OFTEN)
-        else:
-            append(q, block.block_id, ONCE)
-        while n_ghosts(once) and n_blocks(q, ONCE) + n_ghosts(once) > s.capacity_blocks:
-            drop_oldest(once)
-        n_cached = n_blocks(q, ONCE) + n_blocks(q, OFTEN)
-        while n_ghosts(often) and (
-            n_cached + n_ghosts(once) + n_ghosts(often) > 2 * s.capacity_blocks
-        ):
-            drop_oldest(often)
+        return _victim(s)
+    if event == EVENT_MISS:
+        _adapt(s, int(block.key))
+    elif event == EVENT_INSERT:
+        _insert(s, block)
     elif event == EVENT_HIT:
-        move(q, block.block_id, OFTEN)
+        x = deepest(q, block.block_id)
+        while x != NOBODY:
+            move(q, x, OFTEN)
+            x = int(spans(q)[x].above)
+        join_above(q, deepest(q, block.block_id))
     elif event == EVENT_ADD:
         offer(q, block.block_id)
     elif event == EVENT_REMOVE:
         withdraw(q, block.block_id)
     elif event == EVENT_EVICT:
-        unlink(q, block.block_id)
-        remember(once if nodes(q)[block.block_id].queue == ONCE else often, int(block.key))
+        span = spans(q)[deepest(q, block.block_id)]
+        remember(s.ghosts, span.home, int(block.key), int(block.n_blocks), span.queue)
+        leave(q, block)
     return 0.0
 
 
@@ -83,10 +146,13 @@ class Arc(CompiledPolicy):
     Megiddo and Modha, "ARC: A Self-Tuning, Low Overhead Replacement Cache" (FAST 2003): one queue
     of blocks used once and one of blocks used more often, both in order of last use, and the
     ghosts of either. A missed block found among the ghosts of one queue shifts the target length
-    of the first queue in that one's favour. Deviations: room is made before it is known what
-    comes, so a block found among the ghosts shifts the target for the evictions after its own;
-    if the queue whose turn it is has no candidate, the other one gives up a block.
+    of the first queue in that one's favour. A request shifts it for all its ghosts before room is
+    made for its first block, in a cache-only replay; in a timed run, where a block's content is
+    known once it is computed, for the evictions after its own. Deviation: if the queue whose turn
+    it is has no candidate, the other one gives up a block.
     """
+
+    hears_misses = True
 
     def event_function(self) -> Callable[..., float]:
         return _event
@@ -94,7 +160,6 @@ class Arc(CompiledPolicy):
     def new_state(self, setting: Setting, cache: int) -> NDArray[np.int64]:
         state = np.zeros(1, STATE)
         state["queues"] = make_queues(setting, 2)
-        state["once_ghosts"] = make_ghosts(setting, 2 * setting.capacity_blocks)
-        state["often_ghosts"] = make_ghosts(setting, 3 * setting.capacity_blocks)
+        state["ghosts"] = make_ghosts(setting, 5 * setting.capacity_blocks, 3)
         state["capacity_blocks"] = setting.capacity_blocks
         return state.view(np.int64)

@@ -87,6 +87,7 @@ class Binding:
     is_retagged: bool = False
     is_stamped_on_release: bool = False
     """Whether the last use of a block ends when its last user gives it up, in a timed run."""
+    hears_misses: bool = False
     n_samples: int = 0
     """Candidates whose values are compared at an eviction; 0 for all. Of a sampled policy only,
     like what follows up to `demands`."""
@@ -109,6 +110,7 @@ class Binding:
         orders["event"] = self.event
         orders["is_retagged"] = self.is_retagged
         orders["is_stamped_on_release"] = self.is_stamped_on_release
+        orders["hears_misses"] = self.hears_misses
         if self.states:
             orders["state"] = self.states
         orders["params"] = self.params.ctypes.data
@@ -147,8 +149,14 @@ class Policy(ABC):
     needs_future: ClassVar[bool] = False
     """Whether it may see `Block.next_use`: an offline policy, for bounds."""
     is_uniform: ClassVar[bool] = True
-    """Whether blocks used by the same requests always get the same score: then a cache-only replay
-    handles them as one. Say False if the score looks at `depth`, `key` or `block_id`."""
+    """Whether a cache-only replay may handle blocks used by the same requests as one, a run: they
+    always get the same score. Say False if the score looks at `depth`, `key` or `block_id`."""
+    has_rising_scores: ClassVar[bool] = False
+    """Whether of blocks used by the same requests the deeper one never scores lower: then those of
+    a run leave one after the other as if they scored alike, and `is_uniform` may stay."""
+    hears_misses: ClassVar[bool] = False
+    """Whether a policy with its own order is told, before room is made for them, which blocks a
+    request lacks. Only a cache-only replay knows."""
 
     @abstractmethod
     def bind(self, setting: Setting) -> Binding:
@@ -253,6 +261,9 @@ class EvictionPolicy(Policy):
 
     is_uniform = False
 
+    def on_miss(self, block: Block) -> None:
+        """A request lacks `block`, which has no `block_id` yet; told if it `hears_misses`."""
+
     def on_insert(self, block: Block) -> None:
         """`block` was cached."""
 
@@ -283,10 +294,10 @@ class EvictionPolicy(Policy):
     def bind(self, setting: Setting) -> Binding:
         from .order import HOOKED, N_FEATURES
 
-        binding = Binding(mode=HOOKED)
+        binding = Binding(mode=HOOKED, hears_misses=self.hears_misses)
         copies = [self.fresh(setting) for _ in range(setting.n_caches)]
         handlers: list[tuple[Callable[[Block], None] | None, ...]] = [
-            (p.add, p.remove, None, p.on_insert, p.on_hit, p.on_evict) for p in copies
+            (p.add, p.remove, None, p.on_insert, p.on_hit, p.on_evict, p.on_miss) for p in copies
         ]
 
         def on_event(event: int, cache: int, block_id: int, *features: Any) -> float:
@@ -302,9 +313,13 @@ class EvictionPolicy(Policy):
 
 
 class CompiledPolicy(Policy):
-    """A policy with its own order, compiled: one C function and one state array a cache."""
+    """A policy with its own order, compiled: one C function and one state array a cache.
 
-    is_uniform = False
+    An event is about `block.n_blocks` blocks of an item, a run: inserted, hit or evicted together.
+    An eviction may take the deepest blocks of a candidate only, which then stays one; the whole
+    item went if it was removed before. The answer to a question for the victim is its number, or
+    `order.up_to(n, number)` to be asked again after n of its blocks.
+    """
 
     @abstractmethod
     def event_function(self) -> Callable[..., float]:
@@ -318,7 +333,7 @@ class CompiledPolicy(Policy):
         from .order import HOOKED
 
         event = compiled_event(type(self), self.event_function())
-        binding = Binding(mode=HOOKED, event=event)
+        binding = Binding(mode=HOOKED, event=event, hears_misses=self.hears_misses)
         states = [self.new_state(setting, cache) for cache in range(setting.n_caches)]
         binding.states = [state.ctypes.data for state in states]
         binding.kept_alive += [states, setting.kept_alive]

@@ -30,3 +30,6 @@ class Block(NamedTuple):
     """Row of the next request that uses it, infinite if none; 0 unless `needs_future`."""
     clock: float
     """Highest score evicted so far, at the time of the block's last use: for ageing."""
+    n_blocks: int = 1
+    """How many blocks an event is about: this one and those right above it, which share its past.
+    Always 1 in a timed run, and if the policy is not `is_uniform`."""

@@ -1,4 +1,7 @@
-"""The candidates in a row, to draw from at random, for compiled policies."""
+"""The candidates in a row, to draw from at random, for compiled policies.
+
+Who follows a victim (see `streaks`) takes its place in the row, as if it were one run.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..kernels import inner, view
+from . import streaks
 from .base import Setting
+from .block import Block
 from .draws import Generator, draw_below
+from .order import EVENT_ADD, EVENT_HIT, EVENT_INSERT, EVENT_REMOVE
+from .streaks import NOBODY as NOBODY
+from .streaks import make_streak
 
-CANDIDATES = np.dtype([(name, "i8") for name in ("n_items", "n", "members", "places")])
+CANDIDATES = np.dtype(
+    [(name, "i8") for name in ("n_items", "n", "members", "places", "streak", "hole")]
+)
+"""`hole`: the place of a victim that left and may be followed, or -1."""
 
 Candidates = int  # the address of a record of CANDIDATES
 
@@ -32,14 +43,28 @@ def _places(c: Candidates) -> NDArray[np.int32]:
 
 
 @inner
+def follower(c: Candidates) -> int:
+    """Return the candidate that goes next whatever is drawn, or NOBODY."""
+    return streaks.follower(_sizes(c).streak)
+
+
+@inner
+def named(c: Candidates, x: int) -> float:
+    """Note, and answer, that a candidate is the victim."""
+    return streaks.name(_sizes(c).streak, x)
+
+
+@inner
 def n_sampled(c: Candidates, n_samples: int) -> int:
     """Count the samples to look at: all candidates if they are no more than that."""
+    _close(c)
     return int(min(n_samples, _sizes(c).n))
 
 
 @inner
 def drawn(c: Candidates, generator: Generator) -> int:
     """Draw a candidate."""
+    _close(c)
     return int(_members(c)[draw_below(generator, _sizes(c).n)])
 
 
@@ -52,34 +77,49 @@ def sampled(c: Candidates, generator: Generator, i: int, n_samples: int) -> int:
 
 
 @inner
-def join(c: Candidates, x: int) -> None:
-    """Note that a block became a candidate."""
-    n = _sizes(c).n
-    _members(c)[n] = x
-    _places(c)[x] = n
-    _sizes(c).n = n + 1
+def _put(c: Candidates, x: int, place: int) -> None:
+    _members(c)[place] = x
+    _places(c)[x] = place
 
 
 @inner
-def leave(c: Candidates, x: int) -> None:
-    """Note that a block is no candidate any more; the last one takes its place."""
-    replace(c, x, _members(c)[_sizes(c).n - 1])
-    _sizes(c).n -= 1
+def _close(c: Candidates) -> None:
+    """Let the last candidate take the place of a victim that nobody followed."""
+    s = _sizes(c)
+    if s.hole >= 0:
+        s.n -= 1
+        _put(c, _members(c)[s.n], s.hole)
+        s.hole = -1
 
 
 @inner
-def replace(c: Candidates, x: int, y: int) -> None:
-    """Put block `y` in the place of block `x`."""
-    place = _places(c)[x]
-    _members(c)[place] = y
-    _places(c)[y] = place
+def hear(c: Candidates, event: int, block: Block) -> None:
+    """Follow any event but the question for a victim."""
+    s, x = _sizes(c), block.block_id
+    if event == EVENT_REMOVE:
+        _close(c)
+        s.hole = _places(c)[x]
+        if not streaks.went(s.streak, x):
+            _close(c)
+    elif event == EVENT_ADD:
+        if streaks.came(s.streak, x):
+            _put(c, x, s.hole)
+            s.hole = -1
+        else:
+            _close(c)
+            _put(c, x, s.n)
+            s.n += 1
+    elif event in (EVENT_INSERT, EVENT_HIT):
+        _close(c)
+        streaks.see(s.streak, block)
 
 
 def make_candidates(setting: Setting) -> Candidates:
     """Make an empty row, which lives as long as the run."""
     members, places = np.zeros((2, setting.n_items), np.int32)
     sizes = np.zeros(1, CANDIDATES)
-    sizes["n_items"] = setting.n_items
+    sizes["n_items"], sizes["streak"] = setting.n_items, make_streak(setting)
     sizes["members"], sizes["places"] = members.ctypes.data, places.ctypes.data
+    sizes["hole"] = -1
     setting.keep(members, places, sizes)
     return int(sizes.ctypes.data)

@@ -19,7 +19,19 @@ from .order import (
     EVENT_REMOVE,
     EVENT_VICTIM,
 )
-from .queues import NOBODY, append, make_queues, move, nodes, oldest, unlink
+from .queues import (
+    NOBODY,
+    deepest,
+    enter,
+    is_candidate,
+    leave,
+    make_queues,
+    move,
+    offer,
+    oldest,
+    spans,
+    withdraw,
+)
 
 STATE = np.dtype([(n, "i8") for n in ("queues", "most_uses", "next_victim", "has_evicted")])
 RING = 0
@@ -32,29 +44,28 @@ def _event(event: int, state: int, block: Block) -> float:
         return float(s.next_victim)
     if event == EVENT_VICTIM:  # the hand is where the oldest block is
         x = oldest(q, RING)
-        while nodes(q)[x].uses > 0 or not nodes(q)[x].is_candidate:
-            nodes(q)[x].uses = max(0, nodes(q)[x].uses - 1)
+        while spans(q)[x].uses > 0 or not is_candidate(q, x):
+            spans(q)[x].uses = max(0, spans(q)[x].uses - 1)
             move(q, x, RING)
             x = oldest(q, RING)
-        return float(x)
-    node = nodes(q)[block.block_id]
+        return float(spans(q)[x].item)
     has_evicted = s.has_evicted
     s.has_evicted = event == EVENT_EVICT
     if event == EVENT_HIT:
-        node.uses = min(node.uses + 1, s.most_uses)
+        span = spans(q)[deepest(q, block.block_id)]
+        span.uses = min(span.uses + 1, s.most_uses)
     elif event == EVENT_INSERT:
-        node.uses = 0
-        append(q, block.block_id, RING)
+        enter(q, block, 0, int(block.n_blocks), RING)
     elif event == EVENT_ADD:
-        node.is_candidate = 1
-        if has_evicted and node.uses == 0:
+        offer(q, block.block_id)
+        if has_evicted and spans(q)[deepest(q, block.block_id)].uses == 0:
             s.next_victim = block.block_id
     elif event == EVENT_REMOVE:
-        node.is_candidate = 0
+        withdraw(q, block.block_id)
         if block.block_id == s.next_victim:
             s.next_victim = NOBODY
     elif event == EVENT_EVICT:
-        unlink(q, block.block_id)
+        leave(q, block)
     return 0.0
 
 
@@ -68,8 +79,6 @@ class Clock(CompiledPolicy):
     has a cached child as over any other, and takes a use of it, but cannot evict it; once its last
     child is evicted, such a block leaves next if it has no uses left by then.
     """
-
-    is_uniform = True
 
     n_bits: int = 1
     """Bits that count a block's uses: it gets up to 2**n_bits - 1 more chances."""

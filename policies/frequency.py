@@ -1,4 +1,8 @@
-"""A sketch of how often keys were used lately: few counters for many keys, halved in turn."""
+"""Counts of how often blocks were used lately, by content and beyond their time in the cache.
+
+Blocks that were inserted together are used together, and share a count, under the key of the
+deepest of them. All counts are halved in turn, between two requests.
+"""
 
 from __future__ import annotations
 
@@ -9,66 +13,71 @@ from numpy.typing import NDArray
 
 from ..kernels import inner, view
 from .base import Setting
-from .draws import mixed
+from .block import Block
 
-N_ROWS = 4
 MOST_COUNTED = 15
 
-SKETCH = np.dtype([(name, "i8") for name in ("width", "n_uses", "sample_uses", "counts")])
-"""`width` counters a row, a power of two; uses since the last halving, and at which it is due."""
+COUNT = np.dtype([("n_uses", "i4"), ("n_halvings", "i4"), ("request", "i8")])
+"""Uses as of the latest use, how often all counts had been halved, and the request it was of."""
 
-Sketch = int  # the address of a record of SKETCH
+COUNTS = np.dtype(
+    [(n, "i8") for n in ("n_keys", "n_uses", "sample_uses", "n_halvings", "request", "last")]
+    + [("counts", "i8")]
+)
+"""Uses of blocks since the last halving, and at which the next is due; halvings and requests so
+far, and the order number of the current one."""
 
-
-@inner
-def _sizes(sketch: Sketch) -> Any:
-    return view(sketch, (1,), SKETCH)[0]
-
-
-@inner
-def _counts(sketch: Sketch) -> NDArray[np.uint8]:
-    """(N_ROWS, width): each key has a counter in every row, which it shares."""
-    return view(_sizes(sketch).counts, (N_ROWS, _sizes(sketch).width), np.uint8)
+Counts = int  # the address of a record of COUNTS
 
 
 @inner
-def _column(sketch: Sketch, key: int, row: int) -> int:
-    return int(mixed(np.uint64(key * N_ROWS + row)) & np.uint64(_sizes(sketch).width - 1))
+def _sizes(counts: Counts) -> Any:
+    return view(counts, (1,), COUNTS)[0]
 
 
 @inner
-def estimate(sketch: Sketch, key: int) -> int:
-    """Return how often a key was used lately: at least so often, or MOST_COUNTED."""
-    least = MOST_COUNTED
-    for row in range(N_ROWS):
-        least = min(least, int(_counts(sketch)[row, _column(sketch, key, row)]))
-    return least
+def _counts(counts: Counts) -> NDArray[Any]:
+    return view(_sizes(counts).counts, (_sizes(counts).n_keys,), COUNT)
 
 
 @inner
-def count_use(sketch: Sketch, key: int) -> None:
-    """Count a use: only its lowest counters, so that keys that share one disturb less."""
-    least = estimate(sketch, key)
-    if least < MOST_COUNTED:
-        for row in range(N_ROWS):
-            column = _column(sketch, key, row)
-            if _counts(sketch)[row, column] == least:
-                _counts(sketch)[row, column] = least + 1
-    sizes = _sizes(sketch)
-    sizes.n_uses += 1
-    if sizes.n_uses >= sizes.sample_uses:
-        sizes.n_uses //= 2
-        for row in range(N_ROWS):
-            for column in range(sizes.width):
-                _counts(sketch)[row, column] //= 2
+def estimate(counts: Counts, home: int) -> int:
+    """Return how often blocks were used lately, up to MOST_COUNTED."""
+    count = _counts(counts)[home]
+    return int(count.n_uses >> min(_sizes(counts).n_halvings - count.n_halvings, 31))
 
 
-def make_sketch(setting: Setting, sample_uses: int) -> Sketch:
-    """Make an empty sketch, halved every `sample_uses`, which lives as long as the run."""
-    width = 1 << max(4, setting.capacity_blocks.bit_length())
-    counts = np.zeros((N_ROWS, width), np.uint8)
-    sizes = np.zeros(1, SKETCH)
-    sizes["width"], sizes["sample_uses"] = width, max(2, sample_uses)
+@inner
+def begin(counts: Counts, block: Block) -> None:
+    """Halve all counts if it is time and `block` is the first that a request hits or misses."""
+    s = _sizes(counts)
+    if int(block.last_access) != s.last:
+        s.last = int(block.last_access)
+        s.request += 1
+        if s.n_uses >= s.sample_uses:
+            s.n_uses //= 2
+            s.n_halvings += 1
+
+
+@inner
+def count_use(counts: Counts, home: int, block: Block) -> None:
+    """Count a use of a run, or a part of it; the parts of one run count once a request."""
+    begin(counts, block)
+    s = _sizes(counts)
+    s.n_uses += int(block.n_blocks)
+    count = _counts(counts)[home]
+    if count.request != s.request:
+        count.n_uses = min(estimate(counts, home) + 1, MOST_COUNTED)
+        count.n_halvings = s.n_halvings
+        count.request = s.request
+
+
+def make_counts(setting: Setting, sample_uses: int) -> Counts:
+    """Make counts of 0, halved every `sample_uses`, which live as long as the run."""
+    counts = np.zeros(setting.n_keys, COUNT)
+    sizes = np.zeros(1, COUNTS)
+    sizes["n_keys"], sizes["sample_uses"] = setting.n_keys, max(1, sample_uses)
+    sizes["last"] = -1
     sizes["counts"] = counts.ctypes.data
     setting.keep(counts, sizes)
     return int(sizes.ctypes.data)

@@ -12,24 +12,17 @@ from numpy.typing import NDArray
 from .. import ConfigError
 from ..kernels import inner, view
 from .base import Block, CompiledPolicy, Setting
-from .candidates import join, leave, make_candidates, n_sampled, replace, sampled
+from .candidates import NOBODY, follower, hear, make_candidates, n_sampled, named, sampled
 from .draws import make_generator
-from .order import (
-    EVENT_ADD,
-    EVENT_EVICT,
-    EVENT_REMOVE,
-    EVENT_VICTIM,
-)
+from .order import EVENT_HIT, EVENT_INSERT, EVENT_VICTIM
 
-BLOCK = np.dtype([("uses", "f8"), ("inserted_s", "f8"), ("last_s", "f8")])
-SIZES = ("n_items", "n_samples", "victim", "leaving", "next_victim")
+BLOCK = np.dtype([("uses", "f8"), ("inserted_s", "f8")])
 STATE = np.dtype(
-    [(name, "i8") for name in ("candidates", "generator", "blocks", *SIZES)] + [("now_s", "f8")]
+    [(name, "i8") for name in ("candidates", "generator", "blocks", "n_items", "n_samples")]
+    + [("now_s", "f8")]
 )
-"""`victim` was named, and is `leaving` once it is no candidate; `next_victim` has its history."""
 
-NOBODY = -1
-
+State = Any  # a record of STATE
 Record = Any  # of dtype BLOCK
 
 
@@ -40,50 +33,28 @@ def _uses_per_s(block: Record, now_s: float) -> float:
 
 
 @inner
-def _is_like(a: Record, b: Record) -> bool:
-    return bool(a.uses == b.uses and a.inserted_s == b.inserted_s and a.last_s == b.last_s)
+def _worst(s: State, blocks: NDArray[Any]) -> int:
+    """Return the block with the fewest uses per second of a sample."""
+    found, least = NOBODY, np.inf
+    for i in range(n_sampled(s.candidates, s.n_samples)):
+        x = sampled(s.candidates, s.generator, i, s.n_samples)
+        value = _uses_per_s(blocks[x], s.now_s)
+        if found == NOBODY or value < least:
+            found, least = x, value
+    return found
 
 
 def _event(event: int, state: int, block: Block) -> float:
     s = view(state, (1,), STATE)[0]
     blocks = view(s.blocks, (s.n_items,), BLOCK)
-    if event == EVENT_EVICT:
-        return 0.0
-    if event == EVENT_REMOVE:
-        if block.block_id == s.victim:
-            s.leaving = block.block_id
-        else:
-            leave(s.candidates, block.block_id)
-        return 0.0
-    if event == EVENT_ADD and s.leaving != NOBODY:  # the victim's parent, which takes its place
-        replace(s.candidates, s.leaving, block.block_id)
-        is_like = _is_like(blocks[s.leaving], blocks[block.block_id])
-        s.next_victim = block.block_id if is_like else NOBODY
-        s.leaving = NOBODY
-        return 0.0
-    if s.leaving != NOBODY:
-        leave(s.candidates, s.leaving)
-        s.leaving = NOBODY
     if event == EVENT_VICTIM:
-        x = s.next_victim
-        if x == NOBODY:
-            least = np.inf
-            for i in range(n_sampled(s.candidates, s.n_samples)):
-                y = sampled(s.candidates, s.generator, i, s.n_samples)
-                value = _uses_per_s(blocks[y], s.now_s)
-                if x == NOBODY or value < least:
-                    x, least = np.int64(y), value
-        s.victim = x
-        s.next_victim = NOBODY
-        return float(x)
-    s.victim = s.next_victim = NOBODY
-    if event == EVENT_ADD:
-        join(s.candidates, block.block_id)
-    else:
+        x = follower(s.candidates)
+        return named(s.candidates, x if x != NOBODY else _worst(s, blocks))
+    hear(s.candidates, event, block)
+    if event in (EVENT_INSERT, EVENT_HIT):
         record = blocks[block.block_id]
         record.uses = block.n_hits + 1
         record.inserted_s = block.inserted_s
-        record.last_s = block.last_access_s
         s.now_s = block.last_access_s
     return 0.0
 
@@ -98,8 +69,6 @@ class Hyperbolic(CompiledPolicy):
     after it go the blocks above it that have the same history, one by one, as long as the request
     needs room; only then is the next sample drawn. The time is that of the last use of any block.
     """
-
-    is_uniform = True
 
     n_samples: int = 64
     """Candidates drawn, with replacement, at each choice; all of them if they are no more."""
@@ -120,6 +89,4 @@ class Hyperbolic(CompiledPolicy):
         state["blocks"] = blocks.ctypes.data
         state["n_items"] = setting.n_items
         state["n_samples"] = self.n_samples
-        for name in ("victim", "leaving", "next_victim"):
-            state[name] = NOBODY
         return state.view(np.int64)

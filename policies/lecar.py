@@ -13,13 +13,22 @@ from numpy.typing import NDArray
 from ..kernels import inner, view
 from .base import Block, CompiledPolicy, Setting
 from .draws import draw_share, make_generator
-from .ghosts import drop_oldest, forget, is_ghost, make_ghosts, n_ghosts, remember
+from .ghosts import (
+    deepest_ghost,
+    drop_oldest,
+    forget,
+    ghosts,
+    make_ghosts,
+    n_ghosts,
+    remember,
+)
 from .order import (
     ENTRY,
     EVENT_ADD,
     EVENT_EVICT,
     EVENT_HIT,
     EVENT_INSERT,
+    EVENT_MISS,
     EVENT_REMOVE,
     EVENT_VICTIM,
     ITEM,
@@ -29,77 +38,78 @@ from .order import (
     heaps_at,
     items_at,
 )
+from .streaks import NOBODY, came, follower, make_streak, name, see, went
 
-ADDRESSES = ("generator", "lru_ghosts", "lfu_ghosts", "items", "heaps", "evicted")
-SIZES = ("n_items", "n_keys", "ghost_blocks", "n_uses", "is_by_lru")
+BY_LRU, BY_LFU = 0, 1
+"""Lists of ghosts: who evicted them. The mark of a ghost is the number of uses before."""
+
+ADDRESSES = ("generator", "streak", "ghosts", "items", "heaps")
+SIZES = ("n_items", "ghost_blocks", "n_uses", "chosen", "is_cut_due")
 SHARES = ("lru_weight", "learning_rate", "discount")
 STATE = np.dtype([(n, "i8") for n in (*ADDRESSES, *SIZES)] + [(n, "f8") for n in SHARES])
-"""`items` and `heaps` are two: every candidate is in the heap of LRU and in that of LFU. By key,
-`evicted` is the number of uses before it left last."""
+"""`items` and `heaps` are two: every candidate is in the heap of LRU and in that of LFU. The key of
+an item is that of the deepest block it was inserted with."""
 
-StateAddress = int  # of a record of STATE
-
-
-@inner
-def _sizes(state: StateAddress) -> Any:
-    return view(state, (1,), STATE)[0]
+State = Any  # a record of STATE
 
 
 @inner
-def _evicted(state: StateAddress) -> NDArray[np.int64]:
-    return view(_sizes(state).evicted, (_sizes(state).n_keys,), np.int64)
-
-
-@inner
-def _learn(state: StateAddress, key: int) -> None:
-    """Blame whichever rule evicted a block that is back, the more the shorter it was away."""
-    s = _sizes(state)
-    is_by_lru, is_by_lfu = is_ghost(s.lru_ghosts, key), is_ghost(s.lfu_ghosts, key)
-    if is_by_lru or is_by_lfu:
-        regret = s.discount ** float(s.n_uses - _evicted(state)[key])
-        kept = math.exp(-s.learning_rate * regret)
-        lru = s.lru_weight * (kept if is_by_lru else 1.0)
-        lfu = (1.0 - s.lru_weight) * (kept if is_by_lfu else 1.0)
+def _learn(s: State, home: int) -> None:
+    """Blame whichever rule evicted blocks that are back, the more the shorter they were away."""
+    ghost = deepest_ghost(s.ghosts, home)
+    while ghost != NOBODY:
+        known = ghosts(s.ghosts)[ghost]
+        regret = s.discount ** float(s.n_uses - known.mark)
+        kept = math.exp(-s.learning_rate * regret * known.n_blocks)
+        lru = s.lru_weight * (kept if known.list == BY_LRU else 1.0)
+        lfu = (1.0 - s.lru_weight) * (kept if known.list == BY_LFU else 1.0)
         s.lru_weight = lru / (lru + lfu)
-        forget(s.lru_ghosts, key)
-        forget(s.lfu_ghosts, key)
+        ghost = int(known.above)
+    forget(s.ghosts, home)
 
 
 @inner
-def _trim(state: StateAddress) -> None:
-    """Cut both ghost lists to their length."""
-    s = _sizes(state)
-    while n_ghosts(s.lru_ghosts) > s.ghost_blocks:
-        drop_oldest(s.lru_ghosts)
-    while n_ghosts(s.lfu_ghosts) > s.ghost_blocks:
-        drop_oldest(s.lfu_ghosts)
+def _evict(s: State, home: int, block: Block) -> None:
+    if s.is_cut_due:
+        for which in (BY_LRU, BY_LFU):
+            drop_oldest(s.ghosts, which, n_ghosts(s.ghosts, which) - s.ghost_blocks)
+        s.is_cut_due = 0
+    ghost = remember(s.ghosts, home, int(block.key), int(block.n_blocks), s.chosen)
+    ghosts(s.ghosts)[ghost].mark = s.n_uses
 
 
 def _event(event: int, state: int, block: Block) -> float:
-    s = _sizes(state)
-    n, span = s.n_items, s.n_items + 2
-    items, heaps = items_at(s.items, 2 * n), heaps_at(s.heaps, 2 * span)
+    s = view(state, (1,), STATE)[0]
+    n, entries, x = s.n_items, s.n_items + 2, block.block_id
+    items, heaps = items_at(s.items, 2 * n), heaps_at(s.heaps, 2 * entries)
     by_lru, by_lfu = items[:n], items[n:]
     if event == EVENT_VICTIM:
-        s.is_by_lru = draw_share(s.generator) < s.lru_weight
-        return float(heap_first(heaps, 0 if s.is_by_lru else span))
-    if event in (EVENT_INSERT, EVENT_HIT):
-        s.n_uses += 1
+        if follower(s.streak) != NOBODY:
+            return name(s.streak, follower(s.streak))
+        s.chosen = BY_LRU if draw_share(s.generator) < s.lru_weight else BY_LFU
+        return name(s.streak, heap_first(heaps, s.chosen * entries))
+    if event == EVENT_MISS:
+        _learn(s, int(block.key))
+    elif event in (EVENT_INSERT, EVENT_HIT):
+        see(s.streak, block)
         if event == EVENT_INSERT:
-            _learn(state, int(block.key))
-            _trim(state)
-        by_lru[block.block_id].rank = float(s.n_uses)
-        by_lfu[block.block_id].rank = block.n_hits
-        by_lfu[block.block_id].last = s.n_uses
+            by_lru[x].key = int(block.key)
+            _learn(s, int(block.key))
+            s.is_cut_due = 1
+        s.n_uses += int(block.n_blocks)
+        by_lru[x].rank = float(s.n_uses)
+        by_lfu[x].rank = block.n_hits
+        by_lfu[x].last = s.n_uses
     elif event == EVENT_ADD:
-        heap_push(by_lru, heaps, 0, block.block_id)
-        heap_push(by_lfu, heaps, span, block.block_id)
+        came(s.streak, x)
+        heap_push(by_lru, heaps, 0, x)
+        heap_push(by_lfu, heaps, entries, x)
     elif event == EVENT_REMOVE:
-        heap_remove(by_lru, heaps, 0, block.block_id)
-        heap_remove(by_lfu, heaps, span, block.block_id)
+        went(s.streak, x)
+        heap_remove(by_lru, heaps, 0, x)
+        heap_remove(by_lfu, heaps, entries, x)
     elif event == EVENT_EVICT:
-        remember(s.lru_ghosts if s.is_by_lru else s.lfu_ghosts, int(block.key))
-        _evicted(state)[int(block.key)] = s.n_uses
+        _evict(s, by_lru[x].key, block)
     return 0.0
 
 
@@ -110,9 +120,13 @@ class Lecar(CompiledPolicy):
     Vietri et al., "Driving Cache Replacement with ML-based LeCaR" (HotStorage 2018): each eviction
     is by one of the two, drawn by their weights; who evicted a block that returns while it is
     remembered loses weight, by the factor exp(-learning_rate * discount**uses since then).
-    Deviations: room is made before it is known what comes, so a returning block shifts the weights
-    for the evictions after its own; the ghost lists are cut when a block is cached.
+    In a timed run, where a block's content is known once it is computed, a returning block shifts
+    the weights for the evictions after its own. Deviations: after the victim go the blocks above it
+    that share its past, as long as the request needs room; only then is drawn again. The ghost
+    lists are cut once a request, before its first eviction.
     """
+
+    hears_misses = True
 
     learning_rate: float = 0.45
     """How much a wrong eviction costs."""
@@ -127,19 +141,17 @@ class Lecar(CompiledPolicy):
     def new_state(self, setting: Setting, cache: int) -> NDArray[np.int64]:
         capacity = setting.capacity_blocks
         ghost_blocks = int(capacity * self.ghost_share)
-        span = setting.n_items + 2
+        entries = setting.n_items + 2
         items = np.zeros(2 * setting.n_items, ITEM)
-        heaps = np.empty(2 * span, ENTRY)
-        heaps["x"][::span] = 0
-        evicted = np.zeros(setting.n_keys, np.int64)
-        setting.keep(items, heaps, evicted)
+        heaps = np.empty(2 * entries, ENTRY)
+        heaps["x"][::entries] = 0
+        setting.keep(items, heaps)
         state = np.zeros(1, STATE)
         state["generator"] = make_generator(setting, cache)
-        state["lru_ghosts"] = make_ghosts(setting, ghost_blocks + capacity)
-        state["lfu_ghosts"] = make_ghosts(setting, ghost_blocks + capacity)
+        state["streak"] = make_streak(setting)
+        state["ghosts"] = make_ghosts(setting, 2 * (ghost_blocks + capacity), 2)
         state["items"], state["heaps"] = items.ctypes.data, heaps.ctypes.data
-        state["evicted"] = evicted.ctypes.data
-        state["n_items"], state["n_keys"] = setting.n_items, setting.n_keys
+        state["n_items"] = setting.n_items
         state["ghost_blocks"] = ghost_blocks
         state["lru_weight"] = 0.5
         state["learning_rate"] = self.learning_rate

@@ -12,16 +12,9 @@ from numpy.typing import NDArray
 from .. import ConfigError
 from ..kernels import inner, view
 from .base import Block, CompiledPolicy, Setting
-from .candidates import join, leave, make_candidates, n_sampled, sampled
+from .candidates import NOBODY, follower, hear, make_candidates, n_sampled, named, sampled
 from .draws import make_generator
-from .order import (
-    EVENT_ADD,
-    EVENT_EVICT,
-    EVENT_HIT,
-    EVENT_INSERT,
-    EVENT_REMOVE,
-    EVENT_VICTIM,
-)
+from .order import EVENT_EVICT, EVENT_HIT, EVENT_INSERT, EVENT_MISS, EVENT_VICTIM
 
 N_CLASSES = 16
 N_AGES = 2048
@@ -34,8 +27,10 @@ LEAST_REFIT_USES = 4096
 BLOCK = np.dtype([("used", "i8"), ("last_age", "i4"), ("age_before", "i4")])
 ADDRESSES = ("candidates", "generator", "blocks", "hits", "evictions", "densities")
 SIZES = ("n_items", "n_samples", "uses_per_age", "refit_uses", "n_uses")
-STATE = np.dtype([(name, "i8") for name in (*ADDRESSES, *SIZES)])
-"""A block's last use, by number of uses of any block, and its age at its last two hits."""
+MOMENT = ("n_before", "last", "next_refit")
+STATE = np.dtype([(name, "i8") for name in (*ADDRESSES, *SIZES, *MOMENT)])
+"""BLOCK: uses of any block before the request that used this one last, and its age at its last two
+hits. STATE: such uses before the current request, whose order number is `last`."""
 
 StateAddress = int  # of a record of STATE
 
@@ -59,7 +54,7 @@ def _table(address: int) -> NDArray[np.float64]:
 @inner
 def _age(state: StateAddress, x: int) -> int:
     s = _sizes(state)
-    return int(min((s.n_uses - _blocks(state)[x].used) // s.uses_per_age, N_AGES - 1))
+    return int(min((s.n_before - _blocks(state)[x].used) // s.uses_per_age, N_AGES - 1))
 
 
 @inner
@@ -89,13 +84,43 @@ def _refit(state: StateAddress) -> None:
 
 
 @inner
+def _begin(state: StateAddress, block: Block) -> None:
+    """Note how many uses there were before a request; refit if it is time."""
+    s = _sizes(state)
+    if int(block.last_access) != s.last:
+        s.last = int(block.last_access)
+        s.n_before = s.n_uses
+        if s.n_uses >= s.next_refit:
+            s.next_refit = s.n_uses + s.refit_uses
+            _refit(state)
+
+
+@inner
+def _use(state: StateAddress, event: int, block: Block) -> None:
+    s, record = _sizes(state), _blocks(state)[block.block_id]
+    if event == EVENT_HIT:
+        age = _age(state, block.block_id)
+        _table(s.hits)[_class(state, block.block_id), age] += block.n_blocks
+        record.age_before = record.last_age
+        record.last_age = age
+    else:
+        record.age_before = N_AGES
+        record.last_age = 0
+    record.used = s.n_before
+    s.n_uses += int(block.n_blocks)
+
+
+@inner
 def _victim(state: StateAddress) -> int:
     s = _sizes(state)
-    found, least = -1, np.inf
+    found, least = follower(s.candidates), np.inf
+    if found != NOBODY:
+        return found
     for i in range(n_sampled(s.candidates, s.n_samples)):
         x = sampled(s.candidates, s.generator, i, s.n_samples)
         density = _table(s.densities)[_class(state, x), _age(state, x)]
-        if found < 0 or density < least:
+        is_older = found != NOBODY and _blocks(state)[x].used < _blocks(state)[found].used
+        if found == NOBODY or density < least or (density == least and is_older):
             found, least = x, density
     return found
 
@@ -103,27 +128,16 @@ def _victim(state: StateAddress) -> int:
 def _event(event: int, state: int, block: Block) -> float:
     s = _sizes(state)
     if event == EVENT_VICTIM:
-        return float(_victim(state))
-    if event == EVENT_ADD:
-        join(s.candidates, block.block_id)
-    elif event == EVENT_REMOVE:
-        leave(s.candidates, block.block_id)
-    elif event == EVENT_EVICT:
-        _table(s.evictions)[_class(state, block.block_id), _age(state, block.block_id)] += 1.0
-    elif event in (EVENT_HIT, EVENT_INSERT):
-        record = _blocks(state)[block.block_id]
-        if event == EVENT_HIT:
-            age = _age(state, block.block_id)
-            _table(s.hits)[_class(state, block.block_id), age] += 1.0
-            record.age_before = record.last_age
-            record.last_age = age
-        else:
-            record.age_before = N_AGES
-            record.last_age = 0
-        record.used = s.n_uses
-        s.n_uses += 1
-        if s.n_uses % s.refit_uses == 0:
-            _refit(state)
+        return named(s.candidates, _victim(state))
+    if event == EVENT_EVICT:
+        x = block.block_id
+        _table(s.evictions)[_class(state, x), _age(state, x)] += block.n_blocks
+    elif event == EVENT_MISS:
+        _begin(state, block)
+    elif event in (EVENT_INSERT, EVENT_HIT):
+        _begin(state, block)
+        _use(state, event, block)
+    hear(s.candidates, event, block)
     return 0.0
 
 
@@ -135,9 +149,12 @@ class Lhd(CompiledPolicy):
     2018), at equal sizes. Hits and evictions are counted by age, in uses of any block since the
     last one, and by class, from the ages at the last two hits; from them follows, for a block of a
     class and age, the chance of a hit over the time until it is hit or evicted. Deviations: the
-    step of age is fixed by the size of the cache; no blocks are kept on trial, and none are
-    considered besides the sample.
+    step of age is fixed by the size of the cache; uses are numbered by request, and refits are
+    between two; after the victim go the blocks above it that share its past, as long as the request
+    needs room; no blocks are kept on trial, and none are considered besides the sample.
     """
+
+    hears_misses = True
 
     n_samples: int = 64
     """Candidates drawn, with replacement, at each eviction; all of them if they are no more."""
@@ -166,5 +183,7 @@ class Lhd(CompiledPolicy):
         state["n_items"] = setting.n_items
         state["n_samples"] = self.n_samples
         state["uses_per_age"] = max(1, capacity // AGES_PER_CACHE)
-        state["refit_uses"] = max(LEAST_REFIT_USES, int(self.refit_caches * capacity))
+        state["last"] = -1
+        refit_uses = max(LEAST_REFIT_USES, int(self.refit_caches * capacity))
+        state["next_refit"] = state["refit_uses"] = refit_uses
         return state.view(np.int64)

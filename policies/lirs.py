@@ -12,10 +12,14 @@ from numpy.typing import NDArray
 from ..kernels import inner, view
 from .base import Block, CompiledPolicy, Setting
 from .ghosts import (
+    NOBODY,
+    deepest_ghost,
     drop_oldest,
     forget,
-    is_ghost,
+    ghosts,
+    is_at,
     make_ghosts,
+    n_alike,
     n_ghosts,
     oldest_ghost,
     remember,
@@ -25,121 +29,165 @@ from .order import (
     EVENT_EVICT,
     EVENT_HIT,
     EVENT_INSERT,
+    EVENT_MISS,
     EVENT_REMOVE,
     EVENT_VICTIM,
+    MANY,
 )
 from .queues import (
-    NOBODY,
-    append,
+    Queues,
+    cut,
+    deepest,
+    enter,
     first,
+    join_above,
+    leave,
+    leaving,
     make_queues,
     move,
     n_blocks,
-    nodes,
     offer,
     oldest,
-    unlink,
+    spans,
     withdraw,
 )
 
 HOT, COLD = 0, 1
 
-SIZES = ("n_items", "n_keys", "hot_blocks", "ghost_blocks", "n_uses", "bottom")
-STATE = np.dtype([(name, "i8") for name in ("queues", "ghosts", "used", "ghost_used", *SIZES)])
-"""`used`, by block, and `ghost_used`, by key: number of the last use. `bottom`: that of the hot
-block unused for longest. What was used after it is on the stack of the paper, and only that."""
+SIZES = ("hot_blocks", "ghost_blocks", "n_uses", "bottom", "bottom_before", "last", "is_cut_due")
+STATE = np.dtype([(name, "i8") for name in ("queues", "ghosts", *SIZES)])
+"""`bottom`: number of the last use of the hot block unused for longest. What was used after it is
+on the stack of the paper, and only that. `bottom_before`: the same before the current request,
+whose blocks were last used as number `last` of all requests.
 
-StateAddress = int  # the address of a record of STATE
+Uses are numbered block by block, from the deepest of a run up. The mark of a span is the number of
+the last use of any of its blocks plus the block's depth; that of a ghost, plus its key."""
 
-
-@inner
-def _sizes(state: StateAddress) -> Any:
-    return view(state, (1,), STATE)[0]
-
-
-@inner
-def _used(state: StateAddress) -> NDArray[np.int64]:
-    return view(_sizes(state).used, (_sizes(state).n_items,), np.int64)
+State = Any  # a record of STATE
 
 
 @inner
-def _ghost_used(state: StateAddress) -> NDArray[np.int64]:
-    return view(_sizes(state).ghost_used, (_sizes(state).n_keys,), np.int64)
+def _used(q: Queues, x: int) -> int:
+    """Return the number of the last use of a span's deepest block."""
+    return int(spans(q)[x].mark - spans(q)[x].depth)
 
 
 @inner
-def _prune(state: StateAddress) -> None:
-    """Cut the stack below the hot block unused for longest; ghosts that fall off are forgotten."""
-    s = _sizes(state)
+def _begin(s: State, block: Block) -> None:
+    """Note where the stack ended before a request."""
+    if int(block.last_access) != s.last:
+        s.last = int(block.last_access)
+        s.bottom_before = s.bottom
+
+
+@inner
+def _use(s: State, x: int) -> None:
+    """Number a use of the blocks of a span."""
+    span = spans(s.queues)[x]
+    span.mark = s.n_uses + 1 + span.depth
+    s.n_uses += span.n_blocks
+
+
+@inner
+def _prune(s: State) -> None:
+    """Cut the stack below the hot block unused for longest."""
     x = oldest(s.queues, HOT)
     if x != NOBODY:
-        s.bottom = max(s.bottom, _used(state)[x])
-    while n_ghosts(s.ghosts) and _ghost_used(state)[oldest_ghost(s.ghosts)] < s.bottom:
-        drop_oldest(s.ghosts)
+        s.bottom = max(s.bottom, _used(s.queues, x))
 
 
 @inner
-def _cool(state: StateAddress) -> None:
+def _cool(s: State) -> None:
     """Turn the hot blocks unused for longest cold while there are too many."""
-    s = _sizes(state)
-    while n_blocks(s.queues, HOT) > s.hot_blocks:
+    n_over = n_blocks(s.queues, HOT) - s.hot_blocks
+    while n_over > 0:
         x = oldest(s.queues, HOT)
-        s.bottom = max(s.bottom, _used(state)[x] + 1)
+        cut(s.queues, x, n_over)
+        n_cooled = spans(s.queues)[x].n_blocks
+        n_over -= n_cooled
+        s.bottom = max(s.bottom, _used(s.queues, x) + n_cooled)
         move(s.queues, x, COLD)
+    _prune(s)
 
 
 @inner
-def _insert(state: StateAddress, x: int, key: int) -> None:
-    s = _sizes(state)
-    is_hot = n_blocks(s.queues, HOT) < s.hot_blocks
-    if is_ghost(s.ghosts, key):
-        is_hot = is_hot or _ghost_used(state)[key] > s.bottom
-        forget(s.ghosts, key)
-    append(s.queues, x, HOT if is_hot else COLD)
-    _used(state)[x] = s.n_uses
-    _cool(state)
-    _prune(state)
-    while n_ghosts(s.ghosts) > s.ghost_blocks:
-        drop_oldest(s.ghosts)
+def _insert(s: State, block: Block) -> None:
+    key, n = int(block.key), int(block.n_blocks)
+    ghost = deepest_ghost(s.ghosts, key)
+    done = 0
+    while done < n:
+        is_known = is_at(s.ghosts, ghost, key - done)
+        n_part = n_alike(s.ghosts, ghost, key - done, n - done)
+        is_hot = False
+        if is_known:
+            known = ghosts(s.ghosts)[ghost]
+            is_hot = known.mark - known.key >= s.bottom_before
+            ghost = int(known.above)
+        end = done + n_part
+        while done < end:
+            room = s.hot_blocks - n_blocks(s.queues, HOT)
+            n_now = min(room, end - done) if room > 0 and not is_hot else end - done
+            queue = HOT if is_hot or room > 0 else COLD
+            _use(s, enter(s.queues, block, done, n_now, queue))
+            _cool(s)
+            done += n_now
+    forget(s.ghosts, key)
+    s.is_cut_due = 1
 
 
 @inner
-def _hit(state: StateAddress, x: int) -> None:
-    s = _sizes(state)
-    is_hot = nodes(s.queues)[x].queue == HOT or _used(state)[x] > s.bottom
-    move(s.queues, x, HOT if is_hot else COLD)
-    _used(state)[x] = s.n_uses
-    _cool(state)
-    _prune(state)
+def _hit(s: State, x: int) -> None:
+    q = s.queues
+    span = deepest(q, x)
+    while span != NOBODY:
+        above = int(spans(q)[span].above)  # it may be cut itself
+        is_hot = spans(q)[span].queue == HOT or _used(q, span) >= s.bottom_before
+        move(q, span, HOT if is_hot else COLD)
+        _use(s, span)
+        _cool(s)
+        span = above
+    join_above(q, deepest(q, x))
 
 
 @inner
-def _evict(state: StateAddress, x: int, key: int) -> None:
-    s = _sizes(state)
-    unlink(s.queues, x)
-    if nodes(s.queues)[x].queue == COLD and _used(state)[x] > s.bottom:
-        remember(s.ghosts, key)
-        _ghost_used(state)[key] = _used(state)[x]
-    _prune(state)
+def _evict(s: State, block: Block) -> None:
+    if s.is_cut_due:
+        drop_oldest(s.ghosts, 0, n_ghosts(s.ghosts, 0) - s.ghost_blocks)
+        s.is_cut_due = 0
+    x = deepest(s.queues, block.block_id)
+    span, key = spans(s.queues)[x], int(block.key)
+    used = _used(s.queues, x)
+    if span.queue == COLD and used >= s.bottom:
+        ghost = remember(s.ghosts, span.home, key, int(block.n_blocks), 0)
+        ghosts(s.ghosts)[ghost].mark = used + key
+    leave(s.queues, block)
+    _prune(s)
+    ghost = oldest_ghost(s.ghosts, 0)
+    while ghost != NOBODY and ghosts(s.ghosts)[ghost].mark - ghosts(s.ghosts)[ghost].key < s.bottom:
+        drop_oldest(s.ghosts, 0, ghosts(s.ghosts)[ghost].n_blocks)
+        ghost = oldest_ghost(s.ghosts, 0)
 
 
 def _event(event: int, state: int, block: Block) -> float:
-    s = _sizes(state)
+    s = view(state, (1,), STATE)[0]
     q = s.queues
     if event == EVENT_VICTIM:
         x = first(q, COLD)
-        return float(x if x != NOBODY else first(q, HOT))
-    s.n_uses += event in (EVENT_INSERT, EVENT_HIT)
+        return leaving(q, x if x != NOBODY else first(q, HOT), MANY)
     if event == EVENT_INSERT:
-        _insert(state, block.block_id, int(block.key))
+        _begin(s, block)
+        _insert(s, block)
     elif event == EVENT_HIT:
-        _hit(state, block.block_id)
+        _begin(s, block)
+        _hit(s, block.block_id)
+    elif event == EVENT_MISS:
+        _begin(s, block)
     elif event == EVENT_ADD:
         offer(q, block.block_id)
     elif event == EVENT_REMOVE:
         withdraw(q, block.block_id)
     elif event == EVENT_EVICT:
-        _evict(state, block.block_id, int(block.key))
+        _evict(s, block)
     return 0.0
 
 
@@ -150,9 +198,12 @@ class Lirs(CompiledPolicy):
     Jiang and Zhang, "LIRS: An Efficient Low Inter-reference Recency Set Replacement Policy to
     Improve Buffer Cache Performance" (SIGMETRICS 2002): most of the cache holds hot blocks, and
     only cold ones leave. A cold block, cached or evicted lately, that is used again after the
-    hot block unused for longest was turns hot, and that one turns cold. Deviation: if no cold
-    block is a candidate, the hot candidate unused for longest leaves.
+    hot block unused for longest was turns hot, and that one turns cold. Deviations: if no cold
+    block is a candidate, the hot candidate unused for longest leaves; whether a block turns hot is
+    judged by the uses before its request; ghosts are forgotten when a block is evicted.
     """
+
+    hears_misses = True
 
     cold_share: float = 0.01
     """Share of the cache that is left to cold blocks; one block at least."""
@@ -165,14 +216,10 @@ class Lirs(CompiledPolicy):
     def new_state(self, setting: Setting, cache: int) -> NDArray[np.int64]:
         capacity = setting.capacity_blocks
         ghost_blocks = int(capacity * self.ghost_share)
-        used = np.zeros(setting.n_items, np.int64)
-        ghost_used = np.zeros(setting.n_keys, np.int64)
         state = np.zeros(1, STATE)
         state["queues"] = make_queues(setting, 2)
-        state["ghosts"] = make_ghosts(setting, ghost_blocks + capacity)
-        state["used"], state["ghost_used"] = used.ctypes.data, ghost_used.ctypes.data
-        state["n_items"], state["n_keys"] = setting.n_items, setting.n_keys
+        state["ghosts"] = make_ghosts(setting, ghost_blocks + 2 * capacity)
+        state["last"] = -1
         state["hot_blocks"] = capacity - max(1, int(capacity * self.cold_share))
         state["ghost_blocks"] = ghost_blocks
-        setting.keep(used, ghost_used)
         return state.view(np.int64)

@@ -66,9 +66,22 @@ EVENT_VICTIM = 2
 EVENT_INSERT = 3
 EVENT_HIT = 4
 EVENT_EVICT = 5
+EVENT_MISS = 6
+
+RUN_UNIT = 1 << 32
+MANY = 1 << 20
+"""A policy answers with its victim's number, plus RUN_UNIT for every block that may go of it, up to
+MANY; without them all of its run may."""
 
 NOT_A_CANDIDATE = 2
 """Error: a policy named a victim that is pinned, not resident, or has cached children."""
+
+
+@inner
+def up_to(n_blocks: int, x: int) -> float:
+    """Answer that the victim is `x`, and asked for again after `n_blocks` of its run."""
+    return float(min(n_blocks, MANY) * RUN_UNIT + x)
+
 
 _call_score = c_call(1, N_FEATURES - 1)
 _call_value = c_call(1, 4)
@@ -161,13 +174,22 @@ def heap_remove(items: Items, heaps: Heaps, base: int, x: int) -> None:
 
 
 @inner
-def notify(order: Order, items: Items, x: int, event: int) -> float:
-    """Tell a hooked policy of an event of item `x`; NaN from it is its error."""
-    answer = _call_event(order.event, (event, order.state, x), features(items, x))
+def notify_of_run(order: Order, items: Items, x: int, event: int, n_blocks: int) -> None:
+    """Tell a hooked policy of an event of `n_blocks` of item `x`; NaN from it is its error.
+
+    A miss is of no item yet: `x` only describes it.
+    """
+    block_id = -1 if event == EVENT_MISS else x
+    answer = _call_event(order.event, (event, order.state, block_id), features(items, x, n_blocks))
     if answer != answer:
         order.error = NOT_A_NUMBER
         order.culprit = x
-    return float(answer)
+
+
+@inner
+def notify(order: Order, items: Items, x: int, event: int) -> None:
+    """Tell a hooked policy of an event of item `x`, a single block."""
+    notify_of_run(order, items, x, event, 1)
 
 
 @inner
@@ -175,7 +197,7 @@ def _rank(order: Order, items: Items, x: int) -> float:
     """Return what item `x` is compared by in its heap."""
     if order.mode == QUEUED:
         return float(items[x].last)
-    rank = _call_score(order.score, (x,), features(items, x))
+    rank = _call_score(order.score, (x,), features(items, x, 1))
     if rank != rank:
         order.error = NOT_A_NUMBER
         order.culprit = x
@@ -250,11 +272,11 @@ def victim(
 ) -> int:
     """Name the candidate to evict; changes nothing but the ageing clock. -1 after an error.
 
-    `lo` and `hi` bound the items of this cache; `params` is (n_queues, 3). `order.is_tied`
-    tells whether the next victim may belong elsewhere although nothing else changed.
+    `lo` and `hi` bound the items of this cache; `params` is (n_queues, 3). `order.at_most` tells
+    how many blocks of its run may go before the next victim may belong elsewhere.
     """
     best = -1
-    order.is_tied = 0
+    order.at_most = MANY
     if order.mode == SCORED:
         best = heap_first(heaps, order.first_heap * order.span)
         order.clock = max(order.clock, items[best].rank)
@@ -282,9 +304,9 @@ def victim(
                 order.culprit = x
             is_lower = best < 0 or value < best_value
             if is_lower:
-                order.is_tied = 0
+                order.at_most = MANY
             elif value == best_value:
-                order.is_tied = 1
+                order.at_most = 1
                 if items[x].depth != items[best].depth:
                     is_lower = items[x].depth > items[best].depth
                 else:
@@ -295,7 +317,10 @@ def victim(
     elif order.mode == SAMPLED:
         best = lowest(order, items, heaps, now_s)
     else:
-        answer = _call_event(order.event, (EVENT_VICTIM, order.state, -1), features(items, lo))
+        answer = _call_event(order.event, (EVENT_VICTIM, order.state, -1), features(items, lo, 1))
+        if RUN_UNIT <= answer < MANY * 2.0 * RUN_UNIT:
+            order.at_most = int(answer) // RUN_UNIT
+            answer -= float(order.at_most * RUN_UNIT)
         if answer != answer:
             order.error = NOT_A_NUMBER
         elif answer < lo or answer >= hi or items[int(answer)].is_candidate == 0:
@@ -321,6 +346,8 @@ def make_orders(
     orders["valued_s"] = np.nan
     orders["mode"] = binding.mode
     orders["scanned_step"] = -1
+    for name in ("named", "next_victim", "hole"):
+        orders[name] = -1
     orders["n_queues"] = binding.n_queues
     orders["first_heap"] = np.arange(n_caches) * binding.n_queues
     orders["span"] = span

@@ -38,6 +38,9 @@ class Chooser(ABC):
 
     clock = 0.0
 
+    def miss(self, block: Block) -> None:  # noqa: B027  (optional)
+        """A request lacks `block`, which has no number yet."""
+
     def insert(self, block: Block) -> None:  # noqa: B027  (optional)
         """`block` was cached."""
 
@@ -91,7 +94,11 @@ class _Scores(Chooser):
         if self._policy.is_uniform:
             for name in ("depth", "key", "block_id"):
                 changed: Block = seen._replace(**{name: getattr(seen, name) + 1})
-                assert float(self._policy.score(changed)) == score, (
+                other = float(self._policy.score(changed))
+                if name == "depth" and self._policy.has_rising_scores:
+                    assert other >= score, "its score falls with a block's depth"
+                    continue
+                assert other == score, (
                     f"its score depends on a block's {name}: say is_uniform = False in the class"
                 )
         return score
@@ -135,8 +142,17 @@ class _Queues(Chooser):
         return min(heads.values(), key=rank).block_id
 
 
+def _share_past(block: Block, other: Block) -> bool:
+    """Whether the same requests cached and last used two blocks."""
+    past = block.inserted, block.last_access, block.n_hits
+    return past == (other.inserted, other.last_access, other.n_hits)
+
+
 class _Samples(Chooser):
-    """The lowest value of a random sample leaves; equal: longer unused, then deeper."""
+    """The lowest value of a random sample leaves; equal: longer unused, then deeper.
+
+    After it go the blocks above that share its past.
+    """
 
     def __init__(self, policy: SampledPolicy, binding: Binding, generator: int) -> None:
         self._policy = policy
@@ -144,16 +160,33 @@ class _Samples(Chooser):
         self._generator = generator
         self._candidates: list[Block] = []
         self._queue = Look({}, math.inf, 0)
+        self._named = self._follower = -1
+        self._left: Block | None = None
 
     def add(self, block: Block) -> None:
-        self._candidates.append(block)
+        left = self._left
+        is_next = left is not None and _share_past(left, block)
+        self._named, self._follower = -1, block.block_id if is_next else -1
+        if left is not None and is_next:
+            self._candidates[self._candidates.index(left)] = block
+            self._left = None
+        else:
+            self._close()
+            self._candidates.append(block)
 
     def remove(self, block: Block) -> None:
-        place = next(
-            i for i, other in enumerate(self._candidates) if other.block_id == block.block_id
-        )
-        self._candidates[place] = self._candidates[-1]
-        self._candidates.pop()
+        self._close()
+        self._left = next(b for b in self._candidates if b.block_id == block.block_id)
+        if block.block_id != self._named:
+            self._close()
+        self._named = self._follower = -1
+
+    def _close(self) -> None:
+        """Let the last candidate take the place of a victim that nobody followed."""
+        if self._left is not None:
+            self._candidates[self._candidates.index(self._left)] = self._candidates[-1]
+            self._candidates.pop()
+            self._left = None
 
     def look(self, queue: Look) -> None:
         self._queue = queue
@@ -183,6 +216,14 @@ class _Samples(Chooser):
         return value, block.last_access, -block.depth
 
     def victim(self, now_s: float) -> int:
+        if self._follower < 0:
+            self._named = self._lowest(now_s)
+        else:
+            self._named, self._follower = self._follower, -1
+        return self._named
+
+    def _lowest(self, now_s: float) -> int:
+        self._close()
         found = self._candidates
         n = len(found)
         if 0 < self._policy.n_samples < n:
@@ -201,6 +242,10 @@ class _Events(Chooser):
 
     def _seen(self, block: Block) -> Block:
         return block if self._policy.needs_future else block._replace(next_use=0.0)
+
+    def miss(self, block: Block) -> None:
+        if self._policy.hears_misses:
+            self._policy.on_miss(self._seen(block))
 
     def insert(self, block: Block) -> None:
         self._policy.on_insert(self._seen(block))

@@ -1,8 +1,11 @@
-"""Queues of blocks, oldest to newest, for compiled policies with an order of their own.
+"""Queues of spans of blocks, oldest to newest, for compiled policies with an order of their own.
 
-A block is in at most one of a policy's queues. Every queue also knows its oldest *candidate*:
-blocks that are in use or have a cached child keep their place, and only `first` passes over
-them. A policy holds the address of a record of QUEUES; no function here takes anything else.
+A span is a number of consecutive blocks of one item that moved together, deepest first: as if its
+blocks stood in the queue one by one, the deepest the oldest. An item, which may be a single block,
+is one span or several, from its deepest end up; a span may be cut in two. Lengths of queues count
+blocks. Every queue also knows its oldest *candidate*, the deepest span of an item that is one:
+what is in use or has a cached child keeps its place, and only `first` passes over it. A policy
+holds the address of a record of QUEUES; no function here takes anything else.
 """
 
 from __future__ import annotations
@@ -14,35 +17,42 @@ from numpy.typing import NDArray
 
 from ..kernels import inner, view
 from .base import Setting
-from .order import ENTRY, Heaps, heap_first, heap_push, heap_remove
+from .block import Block
+from .order import ENTRY, Heaps, heap_first, heap_push, heap_remove, up_to
 
-NODE = np.dtype(
+SPAN = np.dtype(
     [
         ("rank", "f8"),
         ("last", "i8"),
+        ("inserted", "i8"),
+        ("mark", "i8"),
         ("place", "i4"),
         ("depth", "i4"),
+        ("n_blocks", "i4"),
+        ("item", "i4"),
+        ("above", "i4"),
         ("older", "i4"),
         ("newer", "i4"),
         ("queue", "i4"),
-        ("is_candidate", "i4"),
         ("uses", "i4"),
-        ("key", "i4"),
+        ("home", "i4"),
     ],
     align=True,
 )
-"""A block's neighbours, its queue, and `uses` and `key`, which are the policy's to keep. It is
-compared by its rank, the number of its last move; `last` and `depth` are never reached."""
+"""A span: the depth of its deepest block, the next shallower span of its item, its neighbours and
+its queue; when its item was inserted, and `home`, the key of the deepest block that was inserted
+with it; `uses` and `mark` are the policy's to keep, the same for
+all its blocks. Spans are compared by rank, the number of their
+last move; `last` is never reached."""
+
+ITEM = np.dtype([("deepest", "i4"), ("shallowest", "i4"), ("is_candidate", "i4")], align=True)
 
 QUEUE = np.dtype([("n_blocks", "i8"), ("oldest", "i4"), ("newest", "i4")], align=True)
 
-QUEUES = np.dtype(
-    [
-        (name, "i8")
-        for name in ("n_items", "n_queues", "span", "n_moves", "nodes", "queues", "heaps")
-    ]
-)
-"""Sizes and addresses; `span` is the length of a queue's heap of candidates, 0 if there is none."""
+SIZES = ("n_items", "n_spans", "n_queues", "heap_entries", "n_moves", "n_used", "n_free")
+QUEUES = np.dtype([(name, "i8") for name in (*SIZES, "items", "spans", "free", "queues", "heaps")])
+"""Sizes and addresses; `heap_entries` is the length of a queue's heap of candidates, 0 if there is
+none. Spans from `n_used` on were never used, and `n_free` others are on the stack `free`."""
 
 NOBODY = -1
 
@@ -55,9 +65,19 @@ def _sizes(q: Queues) -> Any:
 
 
 @inner
-def nodes(q: Queues) -> NDArray[Any]:
-    """(n_items,) of NODE, by block."""
-    return view(_sizes(q).nodes, (_sizes(q).n_items,), NODE)
+def _items(q: Queues) -> NDArray[Any]:
+    return view(_sizes(q).items, (_sizes(q).n_items,), ITEM)
+
+
+@inner
+def spans(q: Queues) -> NDArray[Any]:
+    """(n_spans,) of SPAN."""
+    return view(_sizes(q).spans, (_sizes(q).n_spans,), SPAN)
+
+
+@inner
+def _free(q: Queues) -> NDArray[np.int32]:
+    return view(_sizes(q).free, (_sizes(q).n_spans,), np.int32)
 
 
 @inner
@@ -67,7 +87,10 @@ def _queues(q: Queues) -> NDArray[Any]:
 
 @inner
 def _heaps(q: Queues) -> Heaps:
-    return view(_sizes(q).heaps, (_sizes(q).n_queues * _sizes(q).span,), ENTRY)
+    return view(_sizes(q).heaps, (_sizes(q).n_queues * _sizes(q).heap_entries,), ENTRY)
+
+
+# what there is
 
 
 @inner
@@ -78,90 +101,256 @@ def n_blocks(q: Queues, queue: int) -> int:
 
 @inner
 def oldest(q: Queues, queue: int) -> int:
-    """Return the oldest block of a queue, candidate or not; NOBODY if it is empty."""
+    """Return the oldest span of a queue, candidate or not; NOBODY if it is empty."""
     return int(_queues(q)[queue].oldest)
 
 
 @inner
 def first(q: Queues, queue: int) -> int:
     """Return the oldest candidate of a queue; NOBODY if it has none."""
-    return heap_first(_heaps(q), queue * _sizes(q).span)
+    return heap_first(_heaps(q), queue * _sizes(q).heap_entries)
 
 
 @inner
-def append(q: Queues, x: int, queue: int) -> None:
-    """Put a block that is in no queue at the newest end of one."""
-    node, line = nodes(q)[x], _queues(q)[queue]
-    node.queue = queue
-    node.newer = NOBODY
-    node.older = line.newest
+def deepest(q: Queues, x: int) -> int:
+    """Return the deepest span of an item."""
+    return int(_items(q)[x].deepest)
+
+
+@inner
+def is_candidate(q: Queues, s: int) -> bool:
+    """Whether the deepest block of a span may leave."""
+    item = _items(q)[spans(q)[s].item]
+    return bool(item.is_candidate and item.deepest == s)
+
+
+@inner
+def continued(q: Queues, s: int) -> int:
+    """Return the next newer span if it is right above a span and shares its past, or NOBODY."""
+    span = spans(q)[s]
+    t = span.newer
+    if t != NOBODY:
+        other = spans(q)[t]
+        if (
+            other.inserted == span.inserted
+            and other.uses == span.uses
+            and other.depth == span.depth - span.n_blocks
+        ):
+            return int(t)
+    return NOBODY
+
+
+@inner
+def leaving(q: Queues, s: int, at_most: int) -> float:
+    """Answer that a span is the victim, of which `at_most` blocks may go for now."""
+    return up_to(max(1, min(at_most, spans(q)[s].n_blocks)), spans(q)[s].item)
+
+
+# what changes
+
+
+@inner
+def _is_in_heap(q: Queues, s: int) -> bool:
+    return bool(_sizes(q).heap_entries and is_candidate(q, s))
+
+
+@inner
+def _append(q: Queues, s: int, queue: int) -> None:
+    """Put a span that is in no queue at the newest end of one."""
+    span, line = spans(q)[s], _queues(q)[queue]
+    span.queue = queue
+    span.newer = NOBODY
+    span.older = line.newest
     if line.newest == NOBODY:
-        line.oldest = x
+        line.oldest = s
     else:
-        nodes(q)[line.newest].newer = x
-    line.newest = x
-    line.n_blocks += 1
+        spans(q)[line.newest].newer = s
+    line.newest = s
+    line.n_blocks += span.n_blocks
     _sizes(q).n_moves += 1
-    node.rank = float(_sizes(q).n_moves)
-    if node.is_candidate and _sizes(q).span:
-        heap_push(nodes(q), _heaps(q), queue * _sizes(q).span, x)
+    span.rank = float(_sizes(q).n_moves)
+    if _is_in_heap(q, s):
+        heap_push(spans(q), _heaps(q), queue * _sizes(q).heap_entries, s)
 
 
 @inner
-def unlink(q: Queues, x: int) -> None:
-    """Take a block out of its queue."""
-    node = nodes(q)[x]
-    line = _queues(q)[node.queue]
-    if node.is_candidate and _sizes(q).span:
-        heap_remove(nodes(q), _heaps(q), node.queue * _sizes(q).span, x)
-    if node.older == NOBODY:
-        line.oldest = node.newer
+def _unlink(q: Queues, s: int) -> None:
+    """Take a span out of its queue."""
+    span = spans(q)[s]
+    line = _queues(q)[span.queue]
+    if _is_in_heap(q, s):
+        heap_remove(spans(q), _heaps(q), span.queue * _sizes(q).heap_entries, s)
+    if span.older == NOBODY:
+        line.oldest = span.newer
     else:
-        nodes(q)[node.older].newer = node.newer
-    if node.newer == NOBODY:
-        line.newest = node.older
+        spans(q)[span.older].newer = span.newer
+    if span.newer == NOBODY:
+        line.newest = span.older
     else:
-        nodes(q)[node.newer].older = node.older
-    line.n_blocks -= 1
+        spans(q)[span.newer].older = span.older
+    line.n_blocks -= span.n_blocks
 
 
 @inner
-def move(q: Queues, x: int, queue: int) -> None:
-    """Move a block to the newest end of a queue, its own or another one."""
-    unlink(q, x)
-    append(q, x, queue)
+def move(q: Queues, s: int, queue: int) -> None:
+    """Move a span to the newest end of a queue, its own or another one."""
+    _unlink(q, s)
+    _append(q, s, queue)
+
+
+@inner
+def _new_span(q: Queues) -> int:
+    sizes = _sizes(q)
+    if sizes.n_free > 0:
+        sizes.n_free -= 1
+        return int(_free(q)[sizes.n_free])
+    sizes.n_used += 1
+    return int(sizes.n_used - 1)
+
+
+@inner
+def _give_back(q: Queues, s: int) -> None:
+    _free(q)[_sizes(q).n_free] = s
+    _sizes(q).n_free += 1
+
+
+@inner
+def enter(q: Queues, block: Block, start: int, n: int, queue: int) -> int:
+    """Put n blocks of an inserted run at the newest end of a queue: a span, which is returned.
+
+    `start` blocks of the run, the deepest ones, entered before.
+    """
+    s = _new_span(q)
+    span, item = spans(q)[s], _items(q)[block.block_id]
+    span.inserted = int(block.inserted)
+    span.mark = 0
+    span.depth = int(block.depth) - start
+    span.n_blocks = n
+    span.item = block.block_id
+    span.above = NOBODY
+    span.uses = 0
+    span.home = int(block.key)
+    if start == 0:
+        item.deepest = s
+        item.is_candidate = 0
+    else:
+        spans(q)[item.shallowest].above = s
+    item.shallowest = s
+    _append(q, s, queue)
+    return s
+
+
+@inner
+def cut(q: Queues, s: int, n: int) -> None:
+    """Let a span end above its n deepest blocks, if it has more; the others follow it."""
+    span = spans(q)[s]
+    if span.n_blocks <= n:
+        return
+    t = _new_span(q)
+    rest = spans(q)[t]
+    rest.rank = span.rank
+    rest.inserted = span.inserted
+    rest.mark = span.mark
+    rest.depth = span.depth - n
+    rest.n_blocks = span.n_blocks - n
+    rest.item = span.item
+    rest.above = span.above
+    rest.older = s
+    rest.newer = span.newer
+    rest.queue = span.queue
+    rest.uses = span.uses
+    rest.home = span.home
+    span.n_blocks = n
+    span.above = t
+    span.newer = t
+    if rest.newer == NOBODY:
+        _queues(q)[span.queue].newest = t
+    else:
+        spans(q)[rest.newer].older = t
+    if rest.above == NOBODY:
+        _items(q)[span.item].shallowest = t
+
+
+@inner
+def join_above(q: Queues, s: int) -> None:
+    """Make a span one with the spans of its item above it that follow it in its queue."""
+    span = spans(q)[s]
+    while span.above != NOBODY and span.above == span.newer:
+        rest = spans(q)[span.above]
+        if rest.uses != span.uses or rest.mark != span.mark:
+            return
+        _give_back(q, span.above)
+        span.n_blocks += rest.n_blocks
+        span.above = rest.above
+        span.newer = rest.newer
+        if rest.newer == NOBODY:
+            _queues(q)[span.queue].newest = s
+        else:
+            spans(q)[rest.newer].older = s
+        if rest.above == NOBODY:
+            _items(q)[span.item].shallowest = s
+
+
+@inner
+def leave(q: Queues, block: Block) -> None:
+    """Note that the deepest blocks of an item were evicted."""
+    item = _items(q)[block.block_id]
+    n = int(block.n_blocks)
+    while n > 0:
+        s = item.deepest
+        span = spans(q)[s]
+        if n < span.n_blocks:
+            span.n_blocks -= n
+            span.depth -= n
+            _queues(q)[span.queue].n_blocks -= n
+            return
+        n -= span.n_blocks
+        _unlink(q, s)
+        _give_back(q, s)
+        item.deepest = span.above
+        if span.above != NOBODY and _is_in_heap(q, span.above):
+            above = spans(q)[span.above]
+            heap_push(spans(q), _heaps(q), above.queue * _sizes(q).heap_entries, int(span.above))
 
 
 @inner
 def offer(q: Queues, x: int) -> None:
-    """Note that a block became a candidate."""
-    node = nodes(q)[x]
-    node.is_candidate = 1
-    if _sizes(q).span:
-        heap_push(nodes(q), _heaps(q), node.queue * _sizes(q).span, x)
+    """Note that an item became a candidate."""
+    item = _items(q)[x]
+    item.is_candidate = 1
+    if _sizes(q).heap_entries:
+        s = item.deepest
+        heap_push(spans(q), _heaps(q), spans(q)[s].queue * _sizes(q).heap_entries, int(s))
 
 
 @inner
 def withdraw(q: Queues, x: int) -> None:
-    """Note that a block is no candidate any more."""
-    node = nodes(q)[x]
-    node.is_candidate = 0
-    if _sizes(q).span:
-        heap_remove(nodes(q), _heaps(q), node.queue * _sizes(q).span, x)
+    """Note that an item is no candidate any more."""
+    item = _items(q)[x]
+    if _sizes(q).heap_entries:
+        s = item.deepest
+        heap_remove(spans(q), _heaps(q), spans(q)[s].queue * _sizes(q).heap_entries, int(s))
+    item.is_candidate = 0
 
 
 def make_queues(setting: Setting, n_queues: int, *, has_first: bool = True) -> Queues:
     """Make empty queues, which live as long as the run; `has_first` if `first` will be asked."""
-    span = setting.n_items + 2 if has_first else 0
-    blocks = np.zeros(setting.n_items, NODE)
-    queues = np.zeros(n_queues, QUEUE)
-    queues["oldest"] = queues["newest"] = NOBODY
-    heaps = np.empty(n_queues * span, ENTRY)
+    heap_entries = setting.n_items + 2 if has_first else 0
+    n_spans = max(setting.n_items, setting.capacity_blocks) + 1  # each has a block, cut or not
+    arrays: dict[str, NDArray[Any]] = {
+        "items": np.zeros(setting.n_items, ITEM),
+        "spans": np.zeros(n_spans, SPAN),
+        "free": np.zeros(n_spans, np.int32),
+        "queues": np.zeros(n_queues, QUEUE),
+        "heaps": np.empty(n_queues * heap_entries, ENTRY),
+    }
+    arrays["queues"]["oldest"] = arrays["queues"]["newest"] = NOBODY
     if has_first:
-        heaps["x"][::span] = 0
+        arrays["heaps"]["x"][::heap_entries] = 0
     sizes = np.zeros(1, QUEUES)
-    sizes["n_items"], sizes["n_queues"], sizes["span"] = setting.n_items, n_queues, span
-    sizes["nodes"], sizes["queues"] = blocks.ctypes.data, queues.ctypes.data
-    sizes["heaps"] = heaps.ctypes.data
-    setting.keep(blocks, queues, heaps, sizes)
+    sizes["n_items"], sizes["n_spans"], sizes["n_queues"] = setting.n_items, n_spans, n_queues
+    sizes["heap_entries"] = heap_entries
+    for name, array in arrays.items():
+        sizes[name] = array.ctypes.data
+    setting.keep(*arrays.values(), sizes)
     return int(sizes.ctypes.data)

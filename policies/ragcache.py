@@ -21,7 +21,7 @@ class RagCache(ScorePolicy):
     frequency counts from when a block was cached; there are no documents, so a node is a block.
     """
 
-    is_uniform = False
+    has_rising_scores = True
     compiled = True
 
     @staticmethod

@@ -9,26 +9,28 @@ from numpy.typing import NDArray
 
 from ..kernels import view
 from .base import Block, CompiledPolicy, Setting
-from .candidates import drawn, join, leave, make_candidates
+from .candidates import NOBODY, drawn, follower, hear, make_candidates, named
 from .draws import make_generator
-from .order import EVENT_ADD, EVENT_REMOVE, EVENT_VICTIM
+from .order import EVENT_VICTIM
 
 STATE = np.dtype([("candidates", "i8"), ("generator", "i8")])
 
 
 def _event(event: int, state: int, block: Block) -> float:
     s = view(state, (1,), STATE)[0]
-    if event == EVENT_ADD:
-        join(s.candidates, block.block_id)
-    elif event == EVENT_REMOVE:
-        leave(s.candidates, block.block_id)
-    elif event == EVENT_VICTIM:
-        return float(drawn(s.candidates, s.generator))
+    if event == EVENT_VICTIM:
+        x = follower(s.candidates)
+        return named(s.candidates, x if x != NOBODY else drawn(s.candidates, s.generator))
+    hear(s.candidates, event, block)
     return 0.0
 
 
 class RandomLeaf(CompiledPolicy):
-    """Evict a candidate chosen evenly at random: the floor that a policy must beat."""
+    """Evict a candidate chosen evenly at random: the floor that a policy must beat.
+
+    After it go the blocks above it that share its past, one by one, as long as the request needs
+    room; only then is the next one drawn.
+    """
 
     def event_function(self) -> Callable[..., float]:
         return _event

@@ -45,7 +45,8 @@ ORDER = np.dtype(
         ("span", "i8"),
         ("is_retagged", "i8"),
         ("is_stamped_on_release", "i8"),
-        ("is_tied", "i8"),
+        ("at_most", "i8"),
+        ("hears_misses", "i8"),
         ("error", "i8"),
         ("culprit", "i8"),
         ("clock", "f8"),
@@ -64,12 +65,20 @@ ORDER = np.dtype(
         ("scanned_preemptions", "i8"),
         ("scanned_head", "i8"),
         ("scanned_waiting", "i8"),
+        ("named", "i8"),
+        ("next_victim", "i8"),
+        ("hole", "i8"),
+        ("left_inserted", "i8"),
+        ("left_last", "i8"),
+        ("left_hits", "i8"),
     ],
     align=True,
 )
 """One cache's order: its mode, the C addresses of the policy's functions, its ageing clock. From
 `params` on, what a sampled policy needs: the address of its parameters, its random numbers, and
-its last look at the waiting queue (see `kvsim.sim.look_ahead`)."""
+its last look at the waiting queue (see `kvsim.sim.look_ahead`). `at_most`: blocks of the last
+victim's run that may go before the policy is asked again. From `named` on: what follows a victim
+of a sample (see `kvsim.policies.sampling`)."""
 
 DEMAND = np.dtype([("next_start", "f8"), ("n_users", "i4"), ("scan", "i4")], align=True)
 """What the queue scan number `scan` found of an item: place of the first waiting request that
@@ -78,7 +87,7 @@ uses it, and how many do."""
 NOT_A_NUMBER = 1
 """Error: a score or value was NaN, or a Python policy raised."""
 
-N_FEATURES = 11
+N_FEATURES = 12
 """Numbers that describe a block to a policy; see `kvsim.policies.base.Block` for their order."""
 
 
@@ -113,8 +122,8 @@ Order = Any  # a record of dtype ORDER
 
 
 @inner
-def features(items: Items, x: int) -> tuple[float, ...]:
-    """Return what describes an item to a policy, but for its number."""
+def features(items: Items, x: int, n_blocks: int) -> tuple[float, ...]:
+    """Return what describes `n_blocks` blocks of an item to a policy, but for its number."""
     b = items[x]
     return (
         float(b.key),
@@ -127,4 +136,5 @@ def features(items: Items, x: int) -> tuple[float, ...]:
         float(b.hits),
         b.next_use,
         b.clock,
+        float(n_blocks),
     )

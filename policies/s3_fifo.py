@@ -4,13 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..kernels import view
+from ..kernels import inner, view
 from .base import Block, CompiledPolicy, Setting
-from .ghosts import drop_oldest, forget, is_ghost, make_ghosts, n_ghosts, remember
+from .ghosts import (
+    deepest_ghost,
+    drop_oldest,
+    forget,
+    ghosts,
+    is_at,
+    make_ghosts,
+    n_alike,
+    n_ghosts,
+    remember,
+)
 from .order import (
     EVENT_ADD,
     EVENT_EVICT,
@@ -18,66 +29,115 @@ from .order import (
     EVENT_INSERT,
     EVENT_REMOVE,
     EVENT_VICTIM,
+    MANY,
 )
 from .queues import (
     NOBODY,
-    append,
+    Queues,
+    continued,
+    deepest,
+    enter,
     first,
+    leave,
+    leaving,
     make_queues,
     move,
     n_blocks,
-    nodes,
     offer,
-    unlink,
+    spans,
     withdraw,
 )
 
 SMALL, MAIN = 0, 1
 MOST_USES = 3
 
-NUMBERS = ("small_blocks", "ghost_blocks", "promote_at", "has_evicted")
+NUMBERS = ("small_blocks", "ghost_blocks", "promote_at", "has_evicted", "is_cut_due")
 STATE = np.dtype([(name, "i8") for name in ("queues", "ghosts", *NUMBERS)])
+
+State = Any  # a record of STATE
+
+
+@inner
+def _go_round(q: Queues, s: int, uses: int) -> None:
+    """Move a span, and those above it that share its past, to the end of the main queue."""
+    while s != NOBODY:
+        above = continued(q, s)
+        spans(q)[s].uses = uses
+        move(q, s, MAIN)
+        s = above
+
+
+@inner
+def _victim(s: State) -> float:
+    q = s.queues
+    x = first(q, SMALL)
+    is_small_short = n_blocks(q, SMALL) < s.small_blocks
+    if not (is_small_short and first(q, MAIN) != NOBODY):
+        while x != NOBODY:
+            if spans(q)[x].uses < s.promote_at:
+                until_short = n_blocks(q, SMALL) - s.small_blocks + 1
+                return leaving(q, x, MANY if first(q, MAIN) == NOBODY else until_short)
+            _go_round(q, x, 0)
+            x = first(q, SMALL)
+    x = first(q, MAIN)
+    while spans(q)[x].uses > 0:
+        _go_round(q, x, spans(q)[x].uses - 1)
+        x = first(q, MAIN)
+    return leaving(q, x, MANY)
+
+
+@inner
+def _insert(s: State, block: Block) -> None:
+    q, key, n = s.queues, int(block.key), int(block.n_blocks)
+    ghost = deepest_ghost(s.ghosts, key)
+    done = 0
+    while done < n:
+        is_known = is_at(s.ghosts, ghost, key - done)
+        n_part = n_alike(s.ghosts, ghost, key - done, n - done)
+        queue = MAIN if is_known else SMALL
+        if not s.has_evicted and not is_known:
+            room = s.small_blocks - n_blocks(q, SMALL)
+            queue = SMALL if room > 0 else MAIN
+            n_part = min(n_part, room) if room > 0 else n_part
+        elif is_known:
+            ghost = int(ghosts(s.ghosts)[ghost].above)
+        enter(q, block, done, n_part, queue)
+        done += n_part
+    forget(s.ghosts, key)
+    s.is_cut_due = 1
+
+
+@inner
+def _evict(s: State, block: Block) -> None:
+    s.has_evicted = 1
+    if s.is_cut_due:
+        drop_oldest(s.ghosts, 0, n_ghosts(s.ghosts, 0) - s.ghost_blocks)
+        s.is_cut_due = 0
+    span = spans(s.queues)[deepest(s.queues, block.block_id)]
+    if span.queue == SMALL:
+        remember(s.ghosts, span.home, int(block.key), int(block.n_blocks), 0)
+    leave(s.queues, block)
 
 
 def _event(event: int, state: int, block: Block) -> float:
     s = view(state, (1,), STATE)[0]
-    q, ghosts = s.queues, s.ghosts
+    q = s.queues
     if event == EVENT_VICTIM:
-        x = first(q, SMALL)
-        is_small_short = n_blocks(q, SMALL) < s.small_blocks
-        if not (is_small_short and first(q, MAIN) != NOBODY):
-            while x != NOBODY:
-                if nodes(q)[x].uses < s.promote_at:
-                    return float(x)
-                nodes(q)[x].uses = 0
-                move(q, x, MAIN)
-                x = first(q, SMALL)
-        x = first(q, MAIN)
-        while nodes(q)[x].uses > 0:
-            nodes(q)[x].uses -= 1
-            move(q, x, MAIN)
-            x = first(q, MAIN)
-        return float(x)
-    node = nodes(q)[block.block_id]
+        return _victim(s)
     if event == EVENT_INSERT:
-        node.uses = 0
-        name = int(block.key)
-        is_early = s.has_evicted == 0 and n_blocks(q, SMALL) >= s.small_blocks
-        append(q, block.block_id, MAIN if is_early or is_ghost(ghosts, name) else SMALL)
-        forget(ghosts, name)
-        while n_ghosts(ghosts) > s.ghost_blocks:
-            drop_oldest(ghosts)
+        _insert(s, block)
     elif event == EVENT_HIT:
-        node.uses = min(node.uses + 1, MOST_USES)
+        x = deepest(q, block.block_id)
+        while x != NOBODY:
+            span = spans(q)[x]
+            span.uses = min(span.uses + 1, MOST_USES)
+            x = int(span.above)
     elif event == EVENT_ADD:
         offer(q, block.block_id)
     elif event == EVENT_REMOVE:
         withdraw(q, block.block_id)
     elif event == EVENT_EVICT:
-        s.has_evicted = 1
-        unlink(q, block.block_id)
-        if node.queue == SMALL:
-            remember(ghosts, int(block.key))
+        _evict(s, block)
     return 0.0
 
 
@@ -90,8 +150,9 @@ class S3Fifo(CompiledPolicy):
     that returns soon enters the main queue; the main queue gives a block one more round for each
     use, up to three. As in the authors' later version, what no longer fits into the small queue
     goes to the main one until the first eviction. Deviations: a block that is in use or has a
-    cached child is passed over, and keeps its place; the ghost list is cut to its length when a
-    block is cached, not when one is evicted.
+    cached child is passed over, and keeps its place, but one that moves takes those right above it
+    along that were cached with it and used as often; the ghost list is cut to its length once a
+    request, before its first eviction.
     """
 
     small_share: float = 0.1
@@ -109,7 +170,7 @@ class S3Fifo(CompiledPolicy):
         ghost_blocks = int(capacity * self.ghost_share)
         state = np.zeros(1, STATE)
         state["queues"] = make_queues(setting, 2)
-        state["ghosts"] = make_ghosts(setting, ghost_blocks + capacity)
+        state["ghosts"] = make_ghosts(setting, ghost_blocks + 2 * capacity)
         state["small_blocks"] = max(1, int(capacity * self.small_share))
         state["ghost_blocks"] = ghost_blocks
         state["promote_at"] = self.promote_at

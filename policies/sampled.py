@@ -41,10 +41,11 @@ class SampledPolicy(Policy):
     """A policy of one value a block at the time of an eviction: the lowest one leaves.
 
     The values of `n_samples` candidates drawn at random are compared, or of all if that is 0.
-    Equal values: the longest unused block first, then the deeper one.
+    Equal values: the longest unused block first, then the deeper one. After the victim go the
+    blocks above it that were cached and last used by the same requests, one by one, as long as the
+    request needs room; only then are values compared again.
     """
 
-    is_uniform = False  # block by block another sample is drawn than run by run
     compiled: ClassVar[bool] = False
     """Whether `value` is a static method of plain arithmetic, to be compiled."""
     needs_queue: ClassVar[bool] = False

@@ -1,7 +1,10 @@
 """The candidate of the lowest value in a random sample, compiled. Knows no cache and no queue.
 
 The candidates of a cache stand in no order in the entries of its first heap, entry 0 with their
-number, and each knows its place: so one comes or goes, and one is drawn, in a few steps.
+number, and each knows its place: so one comes or goes, and one is drawn, in a few steps. After a
+victim goes the block above it, if it was cached and last used by the same requests, as long as the
+request needs room: so a sample is drawn once for a run of blocks, whether they leave one by one or
+together.
 """
 
 from __future__ import annotations
@@ -20,24 +23,57 @@ call_sampled = c_call(3, N_FEATURES - 1 + N_MOMENT)
 
 
 @inner
+def _close(order: Order, items: Items, heaps: Heaps) -> None:
+    """Let the last candidate take the place of a victim that nobody followed."""
+    if order.hole >= 0:
+        base = order.first_heap * order.span
+        n = heaps[base].x
+        heaps[base].x = n - 1
+        last = heaps[base + n].x
+        heaps[base + order.hole].x = last
+        items[last].place = order.hole
+        order.hole = -1
+
+
+@inner
 def join(order: Order, items: Items, heaps: Heaps, x: int) -> None:
-    """Put item `x` behind the other candidates."""
+    """Put item `x` behind the other candidates, or where the victim was that it follows."""
     base = order.first_heap * order.span
+    item = items[x]
+    order.named = -1
+    order.next_victim = -1
+    if (
+        order.hole >= 0
+        and order.left_inserted == item.inserted
+        and order.left_last == item.last
+        and order.left_hits == item.hits
+    ):
+        heaps[base + order.hole].x = x
+        item.place = order.hole
+        order.hole = -1
+        order.next_victim = x
+        return
+    _close(order, items, heaps)
     n = heaps[base].x + 1
     heaps[base].x = n
     heaps[base + n].x = x
-    items[x].place = n
+    item.place = n
 
 
 @inner
 def leave(order: Order, items: Items, heaps: Heaps, x: int) -> None:
-    """Take item `x` out of the candidates; the last one takes its place."""
-    base = order.first_heap * order.span
-    n = heaps[base].x
-    heaps[base].x = n - 1
-    last = heaps[base + n].x
-    heaps[base + items[x].place].x = last
-    items[last].place = items[x].place
+    """Take item `x` out of the candidates; what follows a victim or the last takes its place."""
+    item = items[x]
+    _close(order, items, heaps)
+    order.hole = item.place
+    if x == order.named:
+        order.left_inserted = item.inserted
+        order.left_last = item.last
+        order.left_hits = item.hits
+    else:
+        _close(order, items, heaps)
+    order.named = -1
+    order.next_victim = -1
 
 
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
@@ -69,7 +105,7 @@ def _value(order: Order, items: Items, x: int, now_s: float) -> float:
             n_users = float(demand.n_users)
     row = order.params + 8 * order.n_params * item.category
     moment = (now_s, next_start, n_users, is_fresh, float(order.n_waiting))
-    value = call_sampled(order.value, (x, row, order.n_params), features(items, x) + moment)
+    value = call_sampled(order.value, (x, row, order.n_params), features(items, x, 1) + moment)
     if value != value:
         order.error = NOT_A_NUMBER
         order.culprit = x
@@ -94,6 +130,11 @@ def lowest(order: Order, items: Items, heaps: Heaps, now_s: float) -> int:
 
     A sample is drawn without repetition: its members move to the front, in turn.
     """
+    if order.next_victim >= 0:
+        order.named = order.next_victim
+        order.next_victim = -1
+        return int(order.named)
+    _close(order, items, heaps)
     base = order.first_heap * order.span + 1
     n = heaps[base - 1].x
     n_drawn = order.n_samples if 0 < order.n_samples < n else 0
@@ -115,4 +156,5 @@ def lowest(order: Order, items: Items, heaps: Heaps, now_s: float) -> int:
             or (value == best_value and _goes_first(items, item, best))
         ):
             best, best_value = item, value
+    order.named = best
     return best

@@ -17,7 +17,18 @@ from .order import (
     EVENT_REMOVE,
     EVENT_VICTIM,
 )
-from .queues import NOBODY, append, make_queues, nodes, oldest, unlink
+from .queues import (
+    NOBODY,
+    deepest,
+    enter,
+    is_candidate,
+    leave,
+    make_queues,
+    offer,
+    oldest,
+    spans,
+    withdraw,
+)
 
 STATE = np.dtype([(n, "i8") for n in ("queues", "hand", "next_victim", "has_evicted")])
 QUEUE = 0
@@ -33,33 +44,32 @@ def _event(event: int, state: int, block: Block) -> float:
         while True:
             if x == NOBODY:
                 x = np.int64(oldest(q, QUEUE))
-            node = nodes(q)[x]
-            if node.is_candidate and node.uses == 0:
+            span = spans(q)[x]
+            if span.uses == 0 and is_candidate(q, x):
                 break
-            node.uses = 0
-            x = np.int64(node.newer)
+            span.uses = 0
+            x = np.int64(span.newer)
         s.hand = x
-        return float(x)
-    node = nodes(q)[block.block_id]
+        return float(spans(q)[x].item)
     has_evicted = s.has_evicted
     s.has_evicted = event == EVENT_EVICT
     if event == EVENT_HIT:
-        node.uses = 1
+        spans(q)[deepest(q, block.block_id)].uses = 1
     elif event == EVENT_INSERT:
-        node.uses = 0
-        append(q, block.block_id, QUEUE)
+        enter(q, block, 0, int(block.n_blocks), QUEUE)
     elif event == EVENT_ADD:
-        node.is_candidate = 1
-        if has_evicted and node.uses == 0:
+        offer(q, block.block_id)
+        if has_evicted and spans(q)[deepest(q, block.block_id)].uses == 0:
             s.next_victim = block.block_id
     elif event == EVENT_REMOVE:
-        node.is_candidate = 0
+        withdraw(q, block.block_id)
         if block.block_id == s.next_victim:
             s.next_victim = NOBODY
     elif event == EVENT_EVICT:
-        if block.block_id == s.hand:
-            s.hand = node.newer
-        unlink(q, block.block_id)
+        x = deepest(q, block.block_id)
+        if x == s.hand and spans(q)[x].n_blocks == int(block.n_blocks):
+            s.hand = spans(q)[x].newer
+        leave(q, block)
     return 0.0
 
 
@@ -72,8 +82,6 @@ class Sieve(CompiledPolicy):
     is in use or has a cached child as over a marked one, and clears its mark; once its last child
     is evicted, such a block leaves next if it has no mark by then.
     """
-
-    is_uniform = True
 
     def event_function(self) -> Callable[..., float]:
         return _event

@@ -18,19 +18,24 @@ from .order import (
     EVENT_INSERT,
     EVENT_REMOVE,
     EVENT_VICTIM,
+    MANY,
 )
 from .queues import (
     NOBODY,
     Queues,
-    append,
+    cut,
+    deepest,
+    enter,
     first,
+    join_above,
+    leave,
+    leaving,
     make_queues,
     move,
     n_blocks,
-    nodes,
     offer,
     oldest,
-    unlink,
+    spans,
     withdraw,
 )
 
@@ -47,8 +52,25 @@ def _length(capacity_blocks: int, n_segments: int, segment: int) -> int:
 def _sink(q: Queues, capacity_blocks: int, n_segments: int, top: int) -> None:
     """Move what a segment and those below it have too much to the next lower one."""
     for segment in range(top, 0, -1):
-        while n_blocks(q, segment) > _length(capacity_blocks, n_segments, segment):
-            move(q, oldest(q, segment), segment - 1)
+        n_over = n_blocks(q, segment) - _length(capacity_blocks, n_segments, segment)
+        while n_over > 0:
+            x = oldest(q, segment)
+            cut(q, x, n_over)
+            n_over -= spans(q)[x].n_blocks
+            move(q, x, segment - 1)
+
+
+@inner
+def _insert(q: Queues, capacity_blocks: int, n_segments: int, block: Block) -> None:
+    """Let blocks enter the lowest segment with room; if there is none, the lowest."""
+    n, done = int(block.n_blocks), 0
+    for segment in range(n_segments):
+        room = _length(capacity_blocks, n_segments, segment) - n_blocks(q, segment)
+        if room > 0 and done < n:
+            enter(q, block, done, min(room, n - done), segment)
+            done += min(room, n - done)
+    if done < n:
+        enter(q, block, done, n - done, 0)
 
 
 def _event(event: int, state: int, block: Block) -> float:
@@ -58,24 +80,24 @@ def _event(event: int, state: int, block: Block) -> float:
         segment = 0
         while first(q, segment) == NOBODY:
             segment += 1
-        return float(first(q, segment))
+        return leaving(q, first(q, segment), MANY)
     if event == EVENT_INSERT:
-        segment = 0
-        while segment < s.n_segments and n_blocks(q, segment) >= _length(
-            s.capacity_blocks, s.n_segments, segment
-        ):
-            segment += 1
-        append(q, block.block_id, segment if segment < s.n_segments else 0)
+        _insert(q, s.capacity_blocks, s.n_segments, block)
     elif event == EVENT_HIT:
-        segment = min(nodes(q)[block.block_id].queue + 1, s.n_segments - 1)
-        move(q, block.block_id, segment)
-        _sink(q, s.capacity_blocks, s.n_segments, segment)
+        x = deepest(q, block.block_id)
+        while x != NOBODY:
+            above = int(spans(q)[x].above)  # it may be cut itself
+            segment = min(spans(q)[x].queue + 1, s.n_segments - 1)
+            move(q, x, segment)
+            _sink(q, s.capacity_blocks, s.n_segments, segment)
+            x = above
+        join_above(q, deepest(q, block.block_id))
     elif event == EVENT_ADD:
         offer(q, block.block_id)
     elif event == EVENT_REMOVE:
         withdraw(q, block.block_id)
     elif event == EVENT_EVICT:
-        unlink(q, block.block_id)
+        leave(q, block)
     return 0.0
 
 

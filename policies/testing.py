@@ -18,6 +18,7 @@ from .order import (
     EVENT_EVICT,
     EVENT_HIT,
     EVENT_INSERT,
+    EVENT_MISS,
     HOOKED,
     ITEM,
     Items,
@@ -155,29 +156,40 @@ class _Cache:
             self._blocks[name] = block
             for chooser in self._choosers:
                 chooser.hit(block)
+        for name in reversed(names[n_hits:]):
+            self._miss(t, name)
         while len(self._free_ids) < len(names) - n_hits:
             if self._window and t >= self._looked_at + self._refresh_steps:
                 self._look(t)
             self._evict(now_s, names)
         for name in reversed(names[n_hits:]):
-            block = Block(
-                block_id=self._free_ids.pop(),
-                key=self._keys.setdefault(name, len(self._keys)),
-                depth=len(name) - 1,
-                category=self._trace.categories[t],
-                last_access=t,
-                last_access_s=now_s,
-                inserted=t,
-                inserted_s=now_s,
-                n_hits=0,
-                next_use=self._next_use[t, name],
-                clock=clock,
-            )
+            block = self._new(t, name, self._free_ids.pop())._replace(clock=clock)
             self._blocks[name] = block
             for chooser in self._choosers:
                 chooser.insert(block)
         self._offer(names[-1], ())
         return n_hits
+
+    def _new(self, t: int, name: Path, block_id: int) -> Block:
+        """A block that request t brings."""
+        return Block(
+            block_id=block_id,
+            key=self._keys.setdefault(name, len(self._keys)),
+            depth=len(name) - 1,
+            category=self._trace.categories[t],
+            last_access=t,
+            last_access_s=self._trace.times_s[t],
+            inserted=t,
+            inserted_s=self._trace.times_s[t],
+            n_hits=0,
+            next_use=self._next_use[t, name],
+            clock=0.0,
+        )
+
+    def _miss(self, t: int, name: Path) -> None:
+        block = self._new(t, name, -1)
+        for chooser in self._choosers:
+            chooser.miss(block)
 
     def _look(self, t: int) -> None:
         """Take the requests after `t` for the waiting queue, as if all had arrived."""
@@ -286,7 +298,7 @@ class _Bound:
         self.name = name
         self.binding = binding
         self.needs_future = policy.needs_future
-        self.items = np.zeros(setting.n_items, ITEM)
+        self.items = np.zeros(setting.n_items + 1, ITEM)  # the last one for what is missing
         self.orders, self.heaps = make_orders(
             binding, n_caches=setting.n_caches, n_items=setting.n_items
         )
@@ -305,15 +317,20 @@ class _BoundCache(Chooser):
         self._size = size
 
     def _call(self, function: Callable[..., None], block: Block, *more: int) -> None:
-        item = self._bound.items[block.block_id]
+        x = block.block_id if block.block_id >= 0 else len(self._bound.items) - 1
+        item = self._bound.items[x]
         item["key"], item["depth"], item["category"] = block.key, block.depth, block.category
         item["last"], item["last_s"] = block.last_access, block.last_access_s
         item["inserted"], item["inserted_s"] = block.inserted, block.inserted_s
         item["hits"], item["clock"] = block.n_hits, block.clock
         item["next_use"] = block.next_use if self._bound.needs_future else 0.0
         b = self._bound
-        function(b.orders, b.items, b.heaps, self._cache, block.block_id, *more)
+        function(b.orders, b.items, b.heaps, self._cache, x, *more)
         b.raise_failure()
+
+    def miss(self, block: Block) -> None:
+        if self._bound.binding.hears_misses:
+            self._call(_notify, block, EVENT_MISS)
 
     def insert(self, block: Block) -> None:
         self._call(_notify, block, EVENT_INSERT)

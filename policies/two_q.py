@@ -4,13 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..kernels import view
+from ..kernels import inner, view
 from .base import Block, CompiledPolicy, Setting
-from .ghosts import drop_oldest, forget, is_ghost, make_ghosts, n_ghosts, remember
+from .ghosts import (
+    deepest_ghost,
+    drop_oldest,
+    forget,
+    ghosts,
+    is_at,
+    make_ghosts,
+    n_alike,
+    n_ghosts,
+    remember,
+)
 from .order import (
     EVENT_ADD,
     EVENT_EVICT,
@@ -18,49 +29,81 @@ from .order import (
     EVENT_INSERT,
     EVENT_REMOVE,
     EVENT_VICTIM,
+    MANY,
 )
 from .queues import (
     NOBODY,
-    append,
+    deepest,
+    enter,
     first,
+    leave,
+    leaving,
     make_queues,
     move,
     n_blocks,
-    nodes,
     offer,
-    unlink,
+    spans,
     withdraw,
 )
 
 IN, MAIN = 0, 1
 
-STATE = np.dtype([(name, "i8") for name in ("queues", "ghosts", "in_blocks", "ghost_blocks")])
+NUMBERS = ("in_blocks", "ghost_blocks", "is_cut_due")
+STATE = np.dtype([(name, "i8") for name in ("queues", "ghosts", *NUMBERS)])
+
+State = Any  # a record of STATE
+
+
+@inner
+def _insert(s: State, block: Block) -> None:
+    key, n = int(block.key), int(block.n_blocks)
+    ghost = deepest_ghost(s.ghosts, key)
+    done = 0
+    while done < n:
+        is_known = is_at(s.ghosts, ghost, key - done)
+        n_part = n_alike(s.ghosts, ghost, key - done, n - done)
+        if is_known:
+            ghost = int(ghosts(s.ghosts)[ghost].above)
+        enter(s.queues, block, done, n_part, MAIN if is_known else IN)
+        done += n_part
+    forget(s.ghosts, key)
+    s.is_cut_due = 1
+
+
+@inner
+def _evict(s: State, block: Block) -> None:
+    if s.is_cut_due:
+        drop_oldest(s.ghosts, 0, n_ghosts(s.ghosts, 0) - s.ghost_blocks)
+        s.is_cut_due = 0
+    span = spans(s.queues)[deepest(s.queues, block.block_id)]
+    if span.queue == IN:
+        remember(s.ghosts, span.home, int(block.key), int(block.n_blocks), 0)
+    leave(s.queues, block)
 
 
 def _event(event: int, state: int, block: Block) -> float:
     s = view(state, (1,), STATE)[0]
-    q, ghosts = s.queues, s.ghosts
+    q = s.queues
     if event == EVENT_VICTIM:
-        chosen = IN if n_blocks(q, IN) > s.in_blocks else MAIN
-        x = first(q, chosen)
-        return float(x if x != NOBODY else first(q, IN + MAIN - chosen))
+        n_over = n_blocks(q, IN) - s.in_blocks
+        x = first(q, IN) if n_over > 0 else first(q, MAIN)
+        if x != NOBODY:
+            return leaving(q, x, n_over if n_over > 0 else MANY)
+        return leaving(q, first(q, MAIN) if n_over > 0 else first(q, IN), MANY)
     if event == EVENT_INSERT:
-        name = int(block.key)
-        append(q, block.block_id, MAIN if is_ghost(ghosts, name) else IN)
-        forget(ghosts, name)
-        while n_ghosts(ghosts) > s.ghost_blocks:
-            drop_oldest(ghosts)
+        _insert(s, block)
     elif event == EVENT_HIT:
-        if nodes(q)[block.block_id].queue == MAIN:
-            move(q, block.block_id, MAIN)
+        x = deepest(q, block.block_id)
+        while x != NOBODY:
+            if spans(q)[x].queue == MAIN:
+                move(q, x, MAIN)
+            x = int(spans(q)[x].above)
     elif event == EVENT_ADD:
         offer(q, block.block_id)
     elif event == EVENT_REMOVE:
         withdraw(q, block.block_id)
     elif event == EVENT_EVICT:
-        unlink(q, block.block_id)
-        if nodes(q)[block.block_id].queue == IN:
-            remember(ghosts, int(block.key))
+        _evict(s, block)
     return 0.0
 
 
@@ -73,7 +116,8 @@ class TwoQ(CompiledPolicy):
     uses do not count; what that queue evicts is remembered, and if it returns it enters the main
     queue, which is in order of last use. The first queue gives up a block while it is longer than
     its share, else the main one. Deviations: if the queue whose turn it is has no candidate, the
-    other one gives up a block; the ghost list is cut to its length when a block is cached.
+    other one gives up a block; the ghost list is cut to its length once a
+    request, before its first eviction.
     """
 
     in_share: float = 0.25
@@ -89,7 +133,7 @@ class TwoQ(CompiledPolicy):
         ghost_blocks = int(capacity * self.ghost_share)
         state = np.zeros(1, STATE)
         state["queues"] = make_queues(setting, 2)
-        state["ghosts"] = make_ghosts(setting, ghost_blocks + capacity)
+        state["ghosts"] = make_ghosts(setting, ghost_blocks + 2 * capacity)
         state["in_blocks"] = int(capacity * self.in_share)
         state["ghost_blocks"] = ghost_blocks
         return state.view(np.int64)

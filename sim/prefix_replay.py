@@ -16,24 +16,28 @@ from numpy.typing import NDArray
 
 from ..kernels import array_of, inner, kernel, prefetch, record_at, view
 from ..policies.base import Policy, Setting
+from ..policies.lru import Lru
 from ..policies.order import (
     ENTRY,
     EVENT_EVICT,
     EVENT_HIT,
     EVENT_INSERT,
+    EVENT_MISS,
     HOOKED,
     ITEM,
     ORDER,
+    SCORED,
     add,
     exchange,
     make_orders,
-    notify,
+    notify_of_run,
     remove,
     victim,
 )
 from ..policies.reuse_fit import SEEN, ReuseFit, make_reuse_fit, no_reuse_fit, observe
 from ..traces.prefix_tree import PrefixTree
 from .history import first_part_of
+from .lru_hits import lru_hits
 from .pointers import Pointers
 
 SEGMENT = np.dtype(
@@ -69,7 +73,16 @@ SEGMENTS_AHEAD = 3
 REQUESTS_AHEAD = 4
 """How much of a path is fetched before its request comes, and how many requests before that one."""
 
-SIZES = ("capacity", "n_segments", "n_pieces", "n_heap_entries", "n_queues", "n_params", "n_uses")
+SIZES = (
+    "capacity",
+    "n_segments",
+    "n_pieces",
+    "n_heap_entries",
+    "n_queues",
+    "n_params",
+    "n_uses",
+    "has_rising_scores",
+)
 ARRAYS = (
     "segments",
     "pieces",
@@ -98,8 +111,8 @@ _segments = _array("segments", "n_segments", SEGMENT)
 """(n_segments,) of SEGMENT."""
 _pieces = _array("pieces", "n_pieces", PIECE)
 """(n_pieces,) of PIECE."""
-_items = _array("items", "n_pieces", ITEM)
-"""(n_pieces,) of ITEM: the pieces as the policy sees them."""
+_items = _array("items", "n_pieces + 1", ITEM)
+"""(n_pieces + 1,) of ITEM: the pieces as the policy sees them, and what a request lacks."""
 _free_pieces = _array("free_pieces", "n_pieces + 2", np.int32)
 """A stack of pieces once used; its height and the pieces never used are the last elements."""
 _heaps = _array("heaps", "n_heap_entries", ENTRY)
@@ -131,11 +144,14 @@ def replay(
 ) -> NDArray[np.int32]:
     """Return the hit blocks of each request, (n_requests,); a request that cannot fit hits none.
 
-    A request of more blocks than the capacity is never placed and touches nothing.
+    A request of more blocks than the capacity is never placed and touches nothing. The policy `lru`
+    takes a shorter way to the same hits, `lru_hits`.
 
     Raises:
         PolicyError: the policy raised, named a bad victim, or gave NaN.
     """
+    if type(policy) is Lru:
+        return lru_hits(tree, capacity_blocks)
     path_blocks = tree.path_blocks
     first_part = first_part_of(tree, arrival_s, category.astype(np.int32))
     if not policy.is_uniform:
@@ -179,11 +195,12 @@ def replay(
         "n_queues": binding.n_queues,
         "n_params": binding.params.shape[1],
         "n_uses": len(uses),
+        "has_rising_scores": policy.has_rising_scores,
     }
     arrays = {
         "segments": segments,
         "pieces": np.zeros(n_pieces, PIECE),
-        "items": np.zeros(n_pieces, ITEM),
+        "items": np.zeros(n_pieces + 1, ITEM),
         "free_pieces": free_pieces,
         "orders": orders,
         "heaps": heaps,
@@ -226,6 +243,8 @@ def _replay(
         if held >= 0:
             hits[t] = _segments(c)[held].depth + _segments(c)[held].n_cached
         n_new = path_blocks[t] - hits[t]
+        if n_new > 0 and order.hears_misses:
+            _miss(c, end[t], t, now_s, category[t])
         while n_cached + n_new > _sizes(c).capacity:
             n_cached -= _evict(c, n_cached + n_new - _sizes(c).capacity, held, now_s)
             if order.error:
@@ -293,8 +312,8 @@ def _touch(c: Cache, end: int, t: int, now_s: float, category: int) -> int:
             n_cached = segment.n_cached
             while True:  # its pieces, from the deepest one up
                 _describe(c, x)
-                notify(order, _items(c), x, EVENT_HIT)
                 start = _pieces(c)[x].start
+                notify_of_run(order, _items(c), x, EVENT_HIT, segment.n_cached - start)
                 if start == 0:
                     break
                 segment.n_cached = start
@@ -302,6 +321,27 @@ def _touch(c: Cache, end: int, t: int, now_s: float, category: int) -> int:
             segment.n_cached = n_cached
             s = _segments(c)[s].parent
     return held
+
+
+@inner
+def _miss(c: Cache, end: int, t: int, now_s: float, category: int) -> None:
+    """Tell the policy what part of a path is missing, segment by segment from the deepest."""
+    item = _items(c)[_sizes(c).n_pieces]
+    item.category = category
+    item.inserted = t
+    item.inserted_s = now_s
+    item.last = t
+    item.last_s = now_s
+    s = end
+    while s >= 0:
+        segment = _segments(c)[s]
+        if segment.n_cached == segment.n_blocks:
+            break
+        item.key = segment.first_key + segment.n_blocks - 1
+        item.depth = segment.depth + segment.n_blocks - 1
+        n_missing = segment.n_blocks - segment.n_cached
+        notify_of_run(_order(c), _items(c), _sizes(c).n_pieces, EVENT_MISS, n_missing)
+        s = segment.parent
 
 
 @inner
@@ -339,7 +379,8 @@ def _insert(c: Cache, end: int, t: int, now_s: float, category: int, clock: floa
         segment.n_cached = segment.n_blocks
         if _order(c).mode == HOOKED:
             _describe(c, x)
-            notify(_order(c), _items(c), x, EVENT_INSERT)
+            n_new = segment.n_blocks - piece.start
+            notify_of_run(_order(c), _items(c), x, EVENT_INSERT, n_new)
         s = _segments(c)[s].parent
 
 
@@ -391,15 +432,19 @@ def _evict(c: Cache, at_most: int, held: int, now_s: float) -> int:
     piece = _pieces(c)[x]
     s = piece.segment
     segment = _segments(c)[s]
-    n = 1 if order.is_tied else min(at_most, segment.n_cached - piece.start)
+    n = min(at_most, order.at_most, segment.n_cached - piece.start)
     segment.n_cached -= n
-    if segment.n_cached > piece.start:
+    is_gone = segment.n_cached == piece.start
+    if order.mode == HOOKED:
+        if is_gone:
+            remove(order, _items(c), _heaps(c), x)
+        notify_of_run(order, _items(c), x, EVENT_EVICT, n)
+    if not is_gone:
         _items(c)[x].depth -= n
         _items(c)[x].key -= n
+        if order.mode == SCORED and _sizes(c).has_rising_scores:
+            exchange(order, _items(c), _heaps(c), x, x)
         return n
-    if order.mode == HOOKED:
-        remove(order, _items(c), _heaps(c), x)
-        notify(order, _items(c), x, EVENT_EVICT)
     segment.top = piece.above
     _free_pieces(c)[_free_pieces(c)[-2]] = x
     _free_pieces(c)[-2] += 1

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
-from prefix_cache_model import Access, Cached, Path, Rule
+from prefix_cache_model import Access, Cached, Path, Rule, Streaks
 
 
 @dataclass
@@ -112,11 +112,27 @@ class Queues(Rule):
         self.queues[self.queue_of(block)].remove(block)
         self.queues[to].append(block)
 
+    def along(self, block: Cached, uses: dict[Path, int]) -> list[Cached]:
+        """The block and those right above it in tree and queue, cached with it, used as often."""
+        queue = self.queues[self.queue_of(block)]
+        found = [block]
+        for other in queue[queue.index(block) + 1 :]:
+            is_above = other.name == found[-1].name[:-1] and other.inserted == block.inserted
+            if not is_above or uses[other.name] != uses[block.name]:
+                break
+            found.append(other)
+        return found
+
     def either(self, chosen: int, candidates: list[Cached]) -> Cached:
         """The oldest candidate of one of two queues, of the other one if it has none."""
         found = first(self.queues[chosen], candidates) or first(self.queues[1 - chosen], candidates)
         assert found is not None
         return found
+
+
+def last(names: list[Path], n: int) -> list[Path]:
+    """The n last of a list."""
+    return names[-n:] if n else []
 
 
 @dataclass
@@ -127,6 +143,7 @@ class S3Fifo(Queues):
     uses: dict[Path, int] = field(default_factory=dict)
     ghosts: list[Path] = field(default_factory=list)
     has_evicted: bool = False
+    is_cut_due: bool = False
 
     def inserted(self, block: Cached) -> None:
         n_small = max(1, int(self.capacity * 0.1))
@@ -134,14 +151,21 @@ class S3Fifo(Queues):
         self.queues[is_early or block.name in self.ghosts].append(block)
         self.uses[block.name] = 0
         self.ghosts = [name for name in self.ghosts if name != block.name]
-        n_ghosts = int(self.capacity * 0.9)
-        self.ghosts = self.ghosts[-n_ghosts:] if n_ghosts else []
+        self.is_cut_due = True
+
+    def go_round(self, block: Cached, uses: int) -> None:
+        for moved in self.along(block, self.uses):
+            self.move(moved, 1)
+            self.uses[moved.name] = uses
 
     def hit(self, block: Cached) -> None:
         self.uses[block.name] = min(3, self.uses[block.name] + 1)
 
     def evicted(self, block: Cached) -> None:
         self.has_evicted = True
+        if self.is_cut_due:
+            self.ghosts = last(self.ghosts, int(self.capacity * 0.9))
+        self.is_cut_due = False
         queue = self.queue_of(block)
         self.queues[queue].remove(block)
         if queue == 0:
@@ -154,13 +178,11 @@ class S3Fifo(Queues):
             while block := first(small, candidates):
                 if self.uses[block.name] < self.promote_at:
                     return block
-                self.uses[block.name] = 0
-                self.move(block, 1)
+                self.go_round(block, 0)
         while block := first(main, candidates):
             if self.uses[block.name] == 0:
                 return block
-            self.uses[block.name] -= 1
-            self.move(block, 1)
+            self.go_round(block, self.uses[block.name] - 1)
         raise AssertionError("no candidate")
 
 
@@ -169,18 +191,21 @@ class TwoQ(Queues):
     """A first-in-first-out queue, a queue in order of use, and the ghosts of the first."""
 
     ghosts: list[Path] = field(default_factory=list)
+    is_cut_due: bool = False
 
     def inserted(self, block: Cached) -> None:
         self.queues[block.name in self.ghosts].append(block)
         self.ghosts = [name for name in self.ghosts if name != block.name]
-        n_ghosts = int(self.capacity * 0.5)
-        self.ghosts = self.ghosts[-n_ghosts:] if n_ghosts else []
+        self.is_cut_due = True
 
     def hit(self, block: Cached) -> None:
         if block in self.queues[1]:
             self.move(block, 1)
 
     def evicted(self, block: Cached) -> None:
+        if self.is_cut_due:
+            self.ghosts = last(self.ghosts, int(self.capacity * 0.5))
+        self.is_cut_due = False
         if block in self.queues[0]:
             self.ghosts.append(block.name)
         self.queues[self.queue_of(block)].remove(block)
@@ -222,19 +247,30 @@ class Slru(Queues):
 class Arc(Queues):
     """Used once, used more often, and the ghosts of either."""
 
-    target: int = 0
+    target: float = 0.0
     ghosts: list[list[Path]] = field(default_factory=lambda: [[], []])
+    returning: set[Path] = field(default_factory=set)
+    is_often_back: bool = False
+
+    def arrive(self, access: Access) -> None:
+        self.returning = set()
+        self.is_often_back = False
+
+    def missed(self, name: Path) -> None:
+        once, often = self.ghosts
+        if name in once:
+            self.target = min(self.capacity, self.target + max(1.0, len(often) / len(once)))
+        if name in often:
+            self.target = max(0.0, self.target - max(1.0, len(once) / len(often)))
+            self.is_often_back = True
+        for ghosts in self.ghosts:
+            if name in ghosts:
+                ghosts.remove(name)
+                self.returning.add(name)
 
     def inserted(self, block: Cached) -> None:
         once, often = self.ghosts
-        if block.name in once:
-            self.target = min(self.capacity, self.target + max(1, len(often) // len(once)))
-        if block.name in often:
-            self.target = max(0, self.target - max(1, len(once) // len(often)))
-        self.queues[block.name in once or block.name in often].append(block)
-        for ghosts in self.ghosts:
-            if block.name in ghosts:
-                ghosts.remove(block.name)
+        self.queues[block.name in self.returning].append(block)
         n_once, n_cached = len(self.queues[0]), sum(map(len, self.queues))
         while once and n_once + len(once) > self.capacity:
             del once[0]
@@ -250,7 +286,9 @@ class Arc(Queues):
         self.ghosts[queue].append(block.name)
 
     def choose(self, candidates: list[Cached], now_s: float) -> Cached:
-        return self.either(0 if len(self.queues[0]) > self.target else 1, candidates)
+        n_once = len(self.queues[0])
+        is_long = n_once > self.target or (n_once == self.target and self.is_often_back)
+        return self.either(0 if is_long else 1, candidates)
 
 
 @dataclass
@@ -264,6 +302,13 @@ class Lirs(Rule):
     cold: list[Cached] = field(default_factory=list)
     blocks: dict[Path, Cached] = field(default_factory=dict)
     ghosts: list[Path] = field(default_factory=list)
+    before: set[Path] = field(default_factory=set)
+    """What was on the stack before the request."""
+    is_cut_due: bool = False
+
+    def arrive(self, access: Access) -> None:
+        if 0 < len(access.path) <= self.capacity:
+            self.before = set(self.stack)
 
     def put_on_stack(self, block: Cached, *, is_hot: bool) -> None:
         if block in self.cold:
@@ -287,20 +332,22 @@ class Lirs(Rule):
     def prune(self) -> None:
         while self.hot and self.stack[0] not in self.hot:
             del self.stack[0]
-        self.ghosts = [name for name in self.ghosts if name in self.stack]
 
     def inserted(self, block: Cached) -> None:
-        is_hot = len(self.hot) < self.n_hot or block.name in self.ghosts
+        is_ghost = block.name in self.ghosts and block.name in self.before
+        is_hot = len(self.hot) < self.n_hot or is_ghost
         self.blocks[block.name] = block
         self.ghosts = [name for name in self.ghosts if name != block.name]
         self.put_on_stack(block, is_hot=is_hot)
-        while len(self.ghosts) > self.capacity:
-            self.stack.remove(self.ghosts.pop(0))
+        self.is_cut_due = True
 
     def hit(self, block: Cached) -> None:
-        self.put_on_stack(block, is_hot=block.name in self.stack)
+        self.put_on_stack(block, is_hot=block.name in self.hot or block.name in self.before)
 
     def evicted(self, block: Cached) -> None:
+        if self.is_cut_due:
+            self.ghosts = last(self.ghosts, self.capacity)
+        self.is_cut_due = False
         if block in self.cold:
             self.cold.remove(block)
             if block.name in self.stack:
@@ -309,12 +356,145 @@ class Lirs(Rule):
             self.hot.remove(block.name)
             self.stack.remove(block.name)
         self.prune()
+        while self.ghosts and self.ghosts[0] not in self.stack:
+            del self.ghosts[0]
 
     def choose(self, candidates: list[Cached], now_s: float) -> Cached:
         hot = [self.blocks[name] for name in self.stack if name in self.hot]
         found = first(self.cold, candidates) or first(hot, candidates)
         assert found is not None
         return found
+
+
+@dataclass
+class WTinyLfu(Queues):
+    """Window, probation and protected; the window's oldest meets the main cache's."""
+
+    n_queues: int = 3
+    uses: dict[Path, int] = field(default_factory=dict)
+    n_uses: int = 0
+
+    @property
+    def n_main(self) -> int:
+        return self.capacity - max(1, int(self.capacity * 0.01))
+
+    @property
+    def n_protected(self) -> int:
+        return int(self.n_main * 0.8)
+
+    def arrive(self, access: Access) -> None:
+        if self.n_uses >= 10 * self.capacity and 0 < len(access.path) <= self.capacity:
+            self.n_uses //= 2
+            self.uses = {name: n // 2 for name, n in self.uses.items()}
+
+    def count(self, block: Cached) -> None:
+        self.uses[block.name] = min(15, self.uses.get(block.name, 0) + 1)
+        self.n_uses += 1
+
+    def inserted(self, block: Cached) -> None:
+        self.count(block)
+        self.queues[0].append(block)
+
+    def hit(self, block: Cached) -> None:
+        self.count(block)
+        self.move(block, 0 if block in self.queues[0] else 2)
+        if len(self.queues[2]) > self.n_protected:
+            self.move(self.queues[2][0], 1)
+
+    def fill_main(self) -> None:
+        window, probation, protected = self.queues
+        while window and len(probation) + len(protected) < self.n_main:
+            is_full = len(probation) >= self.n_main - self.n_protected
+            self.move(window[0], 2 if is_full else 1)
+
+    def evicted(self, block: Cached) -> None:
+        self.queues[self.queue_of(block)].remove(block)
+        self.fill_main()
+
+    def choose(self, candidates: list[Cached], now_s: float) -> Cached:
+        self.fill_main()
+        window, probation, protected = self.queues
+        x = first(window, candidates)
+        y = first(probation, candidates) or first(protected, candidates)
+        if y is None:
+            assert x is not None
+            return x
+        if len(probation) + len(protected) <= self.n_main and x is not None:
+            if self.uses[x.name] <= self.uses[y.name]:
+                return x
+            for block in self.along(x, self.uses):
+                self.move(block, 1)
+        return y
+
+
+@dataclass
+class Lhd(Streaks):
+    """The lowest hit density leaves, of all candidates; uses are numbered request by request."""
+
+    capacity: int = 0
+    refit_uses: int = 4096
+    blocks: dict[Path, tuple[int, int, int]] = field(default_factory=dict)
+    """Uses of any block before the request of the last use, and the ages at the last two hits."""
+    n_uses: int = 0
+    n_before: int = 0
+    next_refit: int = 0
+    hits: dict[tuple[int, int], float] = field(default_factory=dict)
+    evictions: dict[tuple[int, int], float] = field(default_factory=dict)
+    densities: dict[tuple[int, int], float] | None = None
+
+    def __post_init__(self) -> None:
+        self.next_refit = self.refit_uses
+
+    def arrive(self, access: Access) -> None:
+        super().arrive(access)
+        if 0 < len(access.path) <= self.capacity:
+            self.n_before = self.n_uses
+            if self.n_uses >= self.next_refit:
+                self.next_refit = self.n_uses + self.refit_uses
+                self.refit()
+
+    def cell(self, block: Cached) -> tuple[int, int]:
+        """Class and age: a class up each time that the last two ages are halved."""
+        used, last_age, age_before = self.blocks[block.name]
+        ages = last_age + age_before
+        kind = next((k for k in range(15) if ages * 2**k >= 2048), 15)
+        return kind, min((self.n_before - used) // max(1, self.capacity // 64), 2047)
+
+    def refit(self) -> None:
+        self.densities = {}
+        self.hits = {cell: 0.9 * n for cell, n in self.hits.items()}
+        self.evictions = {cell: 0.9 * n for cell, n in self.evictions.items()}
+        for kind in range(16):
+            n_hits = n_events = lifetime = 0.0
+            for age in range(2047, -1, -1):
+                hits = self.hits.get((kind, age), 0.0)
+                n_hits += hits
+                n_events += hits + self.evictions.get((kind, age), 0.0)
+                lifetime += n_events
+                self.densities[kind, age] = n_hits / lifetime if lifetime > 1e-5 else 0.0
+
+    def use(self, block: Cached, last_age: int, age_before: int) -> None:
+        self.blocks[block.name] = self.n_before, last_age, age_before
+        self.n_uses += 1
+
+    def inserted(self, block: Cached) -> None:
+        self.use(block, 0, 2048)
+
+    def hit(self, block: Cached) -> None:
+        cell = self.cell(block)
+        self.hits[cell] = self.hits.get(cell, 0.0) + 1
+        self.use(block, cell[1], self.blocks[block.name][1])
+
+    def evicted(self, block: Cached) -> None:
+        cell = self.cell(block)
+        self.evictions[cell] = self.evictions.get(cell, 0.0) + 1
+
+    def density(self, block: Cached) -> float:
+        kind, age = self.cell(block)
+        return (kind + 1) / (age + 1) if self.densities is None else self.densities[kind, age]
+
+    def pick(self, candidates: list[Cached], now_s: float) -> Cached:
+        return min(candidates, key=lambda b: (self.density(b), self.blocks[b.name][0]))
 
 
 MASK = 2**64 - 1
@@ -336,16 +516,17 @@ def shares(seed: int) -> Iterator[float]:
 
 
 @dataclass
-class Lecar(Rule):
+class Lecar(Streaks):
     """LRU or LFU, by weights that their mistakes shift."""
 
-    capacity: int
+    capacity: int = 0
     draws: Iterator[float] = field(default_factory=lambda: shares(1))
     weights: list[float] = field(default_factory=lambda: [0.5, 0.5])
     ghosts: list[dict[Path, int]] = field(default_factory=lambda: [{}, {}])
     used: dict[Path, int] = field(default_factory=dict)
     n_uses: int = 0
     chosen: int = 0
+    is_cut_due: bool = False
 
     def hit(self, block: Cached) -> None:
         self.n_uses += 1
@@ -353,21 +534,24 @@ class Lecar(Rule):
 
     def inserted(self, block: Cached) -> None:
         self.hit(block)
+        self.is_cut_due = True
+
+    def missed(self, name: Path) -> None:
         for rule, ghosts in enumerate(self.ghosts):
-            if block.name in ghosts:
-                away = self.n_uses - ghosts.pop(block.name)
+            if name in ghosts:
+                away = self.n_uses - ghosts.pop(name)
                 regret = (0.005 ** (1 / self.capacity)) ** away
                 self.weights[rule] *= math.exp(-0.45 * regret)
                 self.weights = [w / sum(self.weights) for w in self.weights]
-            while len(ghosts) > self.capacity:
-                del ghosts[next(iter(ghosts))]
 
     def evicted(self, block: Cached) -> None:
         for ghosts in self.ghosts:
-            ghosts.pop(block.name, None)
+            while self.is_cut_due and len(ghosts) > self.capacity:
+                del ghosts[next(iter(ghosts))]
+        self.is_cut_due = False
         self.ghosts[self.chosen][block.name] = self.n_uses
 
-    def choose(self, candidates: list[Cached], now_s: float) -> Cached:
+    def pick(self, candidates: list[Cached], now_s: float) -> Cached:
         self.chosen = 0 if next(self.draws) < self.weights[0] else 1
         if self.chosen == 0:
             return min(candidates, key=lambda b: self.used[b.name])

@@ -62,6 +62,8 @@ class Rule(ABC):
     def arrive(self, access: Access) -> None:  # noqa: B027  (optional)
         """A request arrived; called for each, before its look-up."""
 
+    def missed(self, name: Path) -> None: ...  # noqa: B027  (optional)
+
     def inserted(self, block: Cached) -> None: ...  # noqa: B027  (optional)
 
     def hit(self, block: Cached) -> None: ...  # noqa: B027  (optional)
@@ -113,18 +115,37 @@ class Queued(Rule):
 
 
 @dataclass
-class Valued(Rule):
-    """The lowest value now leaves; equal: longer unused, then deeper. Nobody waits."""
+class Streaks(Rule):
+    """After a victim goes what stands above it and shares its past, while there is need."""
 
-    value: Callable[[Block, Moment, list[float]], float]
-    params: list[list[float]]
-    profiler: Profiler | None = None
+    named: Cached | None = None
 
     def arrive(self, access: Access) -> None:
-        if self.profiler is not None:
-            self.profiler.arrive(access, self.params)
+        self.named = None
+
+    @abstractmethod
+    def pick(self, candidates: list[Cached], now_s: float) -> Cached:
+        """Choose whatever went before."""
 
     def choose(self, candidates: list[Cached], now_s: float) -> Cached:
+        for block in candidates:
+            if self.named is not None and block.name == self.named.name[:-1]:
+                before = self.named.inserted, self.named.last, self.named.n_hits
+                if (block.inserted, block.last, block.n_hits) == before:
+                    self.named = block
+                    return block
+        self.named = self.pick(candidates, now_s)
+        return self.named
+
+
+@dataclass
+class Valued(Streaks):
+    """The lowest value now leaves; equal: longer unused, then deeper. Nobody waits."""
+
+    value: Callable[[Block, Moment, list[float]], float] = lambda *_: 0.0
+    params: list[list[float]] = field(default_factory=list)
+
+    def pick(self, candidates: list[Cached], now_s: float) -> Cached:
         now = Moment(now_s, math.inf, 0.0, 0.0, 0.0)
 
         def rank(block: Cached) -> tuple[float, int, int]:
@@ -143,12 +164,14 @@ class MultiLru(Rule):
     n_uses: int = 0
     level: dict[Path, int] = field(default_factory=dict)
 
+    def arrive(self, access: Access) -> None:
+        if self.n_uses >= 10 * self.capacity and 0 < len(access.path) <= self.capacity:
+            self.n_uses //= 2
+            self.uses = {name: n // 2 for name, n in self.uses.items()}
+
     def inserted(self, block: Cached) -> None:
         self.uses[block.name] = min(15, self.uses.get(block.name, 0) + 1)
         self.n_uses += 1
-        if self.n_uses >= 10 * self.capacity:
-            self.n_uses //= 2
-            self.uses = {name: n // 2 for name, n in self.uses.items()}
 
     hit = inserted
 
@@ -283,6 +306,8 @@ def replay(
             if is_retagged:
                 block.category = access.category
             rule.hit(block)
+        for name in reversed(names[n_hits:]):
+            rule.missed(name)
         while len(cached) + len(names) - n_hits > capacity:
             parents = {name[:-1] for name in cached}
             free = [b for b in cached.values() if b.name not in parents and b.name not in names]

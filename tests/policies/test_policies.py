@@ -37,9 +37,9 @@ from kvsim.policies.base import Setting
 from kvsim.policies.clock import Clock
 from kvsim.policies.dynamo_multi_lru import DynamoMultiLru
 from kvsim.policies.gdsf import Gdsf
-from kvsim.policies.hyperbolic import Hyperbolic
 from kvsim.policies.lecar import Lecar
 from kvsim.policies.lfu import Lfu
+from kvsim.policies.lhd import Lhd
 from kvsim.policies.lirs import Lirs
 from kvsim.policies.lru import Lru
 from kvsim.policies.reuse_fit import make_reuse_fit, observe
@@ -48,6 +48,7 @@ from kvsim.policies.s3_fifo import S3Fifo
 from kvsim.policies.sieve import Sieve
 from kvsim.policies.slru import Slru
 from kvsim.policies.two_q import TwoQ
+from kvsim.policies.w_tinylfu import WTinyLfu
 from kvsim.policies.workload_aware import WorkloadAware
 from kvsim.sim.history import first_part_of
 from kvsim.sim.prefix_replay import replay
@@ -76,8 +77,8 @@ SETTING = Setting(
     seed=1,
 )
 EVERY = (*POLICIES, *VARIANTS)
-BY_CHANCE = ("random", "rlt", "hyperbolic", "lhd", "w-tinylfu")
-"""What they draw, sketch and add up has tests of its own."""
+BY_CHANCE = ("random", "rlt", "hyperbolic")
+"""What they draw has tests of its own."""
 MODELLED = [name for name in EVERY if name not in BY_CHANCE]
 ONLINE = [name for name in EVERY if name != "belady"]
 
@@ -152,19 +153,21 @@ def rule_of(policy: Policy, capacity: int, setting: Setting) -> model.Rule:
         params = policy.params(setting).tolist()
         return model.Queued(policy.value, params, None if policy.file else profiler)
     if isinstance(policy, SampledPolicy):
-        return model.Valued(policy.value, policy.params(setting).tolist())
+        return model.Valued(value=policy.value, params=policy.params(setting).tolist())
     if isinstance(policy, QueuePolicy):
         return model.Queued(policy.value, [[0.0] * 3 for _ in NAMES])
     return {
         Arc: policy_models.Arc,
         Clock: lambda _: policy_models.Clock(),
         DynamoMultiLru: model.MultiLru,
-        Lecar: policy_models.Lecar,
+        Lecar: lambda capacity: policy_models.Lecar(capacity=capacity),
+        Lhd: lambda capacity: policy_models.Lhd(capacity=capacity),
         Lirs: policy_models.Lirs,
         S3Fifo: policy_models.S3Fifo,
         Sieve: lambda _: policy_models.Sieve(),
         Slru: policy_models.Slru,
         TwoQ: policy_models.TwoQ,
+        WTinyLfu: policy_models.WTinyLfu,
     }[type(policy)](capacity)
 
 
@@ -318,10 +321,12 @@ def test_compiled_and_plain_python_hit_the_same(twins: tuple[Policy, Policy]) ->
         assert hits_of(twins[0], *case) == hits_of(twins[1], *case), case
 
 
-@pytest.mark.parametrize(
-    "policy", [Clock(n_bits=2), Sieve(), Hyperbolic(n_samples=3), Hyperbolic()], ids=repr
-)
-def test_run_by_run_hits_what_block_by_block_hits(policy: Policy) -> None:
+BY_RUNS = ("clock,n_bits=2", "hyperbolic,n_samples=3", "lhd,n_samples=3", "pensieve,n_samples=2")
+
+
+@pytest.mark.parametrize("name", [*EVERY, *BY_RUNS])
+def test_run_by_run_hits_what_block_by_block_hits(name: str) -> None:
+    policy = make_policy(name)
     rng = np.random.default_rng(17)
     for _ in range(300):
         accesses, capacity = random_accesses(rng)
@@ -329,6 +334,17 @@ def test_run_by_run_hits_what_block_by_block_hits(policy: Policy) -> None:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(type(policy), "is_uniform", False)
             assert hits_of(policy, accesses, capacity) == by_runs, (accesses, capacity)
+
+
+def test_lhd_learns_what_its_plain_model_learns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kvsim.policies.lhd.LEAST_REFIT_USES", 16)
+    policy = Lhd(refit_caches=0.0)
+    rng = np.random.default_rng(19)
+    for _ in range(40):
+        accesses, capacity = random_accesses(rng)
+        found = hits_of(policy, accesses, capacity)
+        rule = policy_models.Lhd(capacity=capacity, refit_uses=16)
+        assert found == model.replay(accesses, rule, capacity), (accesses, capacity)
 
 
 def test_a_single_block_of_a_run_counts_where_a_policy_looks_at_depth() -> None:

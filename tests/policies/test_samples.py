@@ -1,4 +1,4 @@
-"""What sampling policies draw from, value and count."""
+"""What policies draw from, count, remember and cut, on small cases with a plain twin."""
 
 from __future__ import annotations
 
@@ -7,90 +7,219 @@ import pytest
 
 from kvsim.kernels import jitted
 from kvsim.policies.base import Setting
-from kvsim.policies.candidates import join, leave, make_candidates, replace, sampled
+from kvsim.policies.block import Block
+from kvsim.policies.candidates import hear, make_candidates, named, sampled
 from kvsim.policies.draws import draw_below, draw_share, make_generator
-from kvsim.policies.frequency import MOST_COUNTED, count_use, estimate, make_sketch
+from kvsim.policies.frequency import MOST_COUNTED, count_use, estimate, make_counts
 from kvsim.policies.ghosts import (
+    deepest_ghost,
     drop_oldest,
     forget,
-    is_ghost,
+    ghosts,
     make_ghosts,
     n_ghosts,
-    oldest_ghost,
     remember,
+)
+from kvsim.policies.order import EVENT_ADD, EVENT_INSERT, EVENT_REMOVE
+from kvsim.policies.queues import (
+    cut,
+    deepest,
+    enter,
+    join_above,
+    leave,
+    make_queues,
+    move,
+    n_blocks,
+    oldest,
+    spans,
 )
 
 
 def make_setting() -> Setting:
     return Setting(
-        n_items=50, n_caches=1, n_keys=40, capacity_blocks=50, category_names=("a",), seed=3
+        n_items=50, n_caches=1, n_keys=200, capacity_blocks=50, category_names=("a",), seed=3
     )
 
 
 @jitted
-def see_uses(sketch, keys, found):
-    for i in range(len(keys)):
-        count_use(sketch, keys[i])
-    for key in range(len(found)):
-        found[key] = estimate(sketch, key)
+def see_uses(counts, homes, requests, found):
+    for i in range(len(homes)):
+        block = Block(0, homes[i], 0, 0, requests[i], 0.0, 0, 0.0, 0, 0.0, 0.0, 1)
+        count_use(counts, homes[i], block)
+        for home in range(found.shape[1]):
+            found[i, home] = estimate(counts, home)
 
 
-def test_a_sketch_never_counts_less_than_there_was_up_to_its_most() -> None:
-    setting = make_setting()
+def test_uses_count_once_a_request_and_are_halved_between_requests() -> None:
     rng = np.random.default_rng(1)
-    keys = rng.integers(0, 40, 300) ** 2 // 40
-    found = np.zeros(40, np.int64)
-    see_uses(make_sketch(setting, 10_000), keys, found)
-    counts = np.minimum(np.bincount(keys, minlength=40), MOST_COUNTED)
-    assert (found >= counts).all()
-    assert (found == counts).sum() >= 36
-
-
-def test_a_sketch_halves_its_counts() -> None:
-    found = np.zeros(40, np.int64)
-    see_uses(make_sketch(make_setting(), 10), np.full(10, 7), found)
-    assert found[7] == 5
-    assert found.sum() == 5
+    homes = rng.integers(0, 40, 2000) ** 2 // 40
+    requests = np.cumsum(rng.integers(0, 2, 2000))
+    found = np.zeros((2000, 40), np.int64)
+    setting = make_setting()
+    see_uses(make_counts(setting, 100), homes, requests, found)
+    plain: dict[int, int] = {}
+    counted: set[int] = set()
+    n_uses, last, n_halvings = 0, -1, 0
+    for home, request, row in zip(homes.tolist(), requests.tolist(), found.tolist(), strict=True):
+        if request != last:
+            last, counted = request, set()
+            if n_uses >= 100:
+                n_uses, n_halvings = n_uses // 2, n_halvings + 1
+                plain = {other: n // 2 for other, n in plain.items()}
+        n_uses += 1
+        if home not in counted:
+            plain[home] = min(MOST_COUNTED, plain.get(home, 0) + 1)
+            counted.add(home)
+        assert row == [plain.get(other, 0) for other in range(40)]
+    assert n_halvings > 10
 
 
 @jitted
-def play_with_ghosts(ghosts, actions, keys, found):
-    for i in range(len(keys)):
+def play_with_ghosts(g, actions, homes, sizes, cached, found):
+    for i in range(len(homes)):
+        home = homes[i]
         if actions[i] == 0:
-            forget(ghosts, keys[i])
-        elif actions[i] == 1 and n_ghosts(ghosts):
-            drop_oldest(ghosts)
+            forget(g, home)
+            cached[home] = 10
+        elif actions[i] == 1:
+            drop_oldest(g, 1, sizes[i])
         else:
-            remember(ghosts, keys[i])
-            while n_ghosts(ghosts) > 8:
-                drop_oldest(ghosts)
-        found[i, 0] = n_ghosts(ghosts)
-        found[i, 1] = oldest_ghost(ghosts) if n_ghosts(ghosts) else -1
-        found[i, 2] = is_ghost(ghosts, keys[i])
+            n = min(cached[home], sizes[i])
+            if n:
+                key = home - 10 + cached[home]
+                remember(g, home, key, n, actions[i] % 2)
+                cached[home] -= n
+        found[i, 0] = n_ghosts(g, 0)
+        found[i, 1] = n_ghosts(g, 1)
+        ghost = deepest_ghost(g, home)
+        at = 2
+        while ghost >= 0:
+            for k in range(ghosts(g)[ghost].n_blocks):
+                found[i, at] = ghosts(g)[ghost].key - k
+                at += 1
+            ghost = ghosts(g)[ghost].above
 
 
-def test_ghosts_are_a_list_of_distinct_keys() -> None:
+def test_ghosts_are_lists_of_blocks_found_by_the_run_they_were_of() -> None:
+    """Homes are 10, 20 ...: ten blocks each, the key of the deepest being the home's."""
     rng = np.random.default_rng(2)
-    actions, keys = rng.integers(0, 6, 3000), rng.integers(0, 40, 3000)
-    found = np.zeros((3000, 3), np.int64)
+    n = 3000
+    actions, sizes = rng.integers(0, 6, n), rng.integers(1, 7, n)
+    homes = 10 * rng.integers(1, 9, n)
+    found = np.zeros((n, 12), np.int64)
+    cached = np.full(200, 10)
     setting = make_setting()
-    play_with_ghosts(make_ghosts(setting, 9), actions, keys, found)
-    plain: list[int] = []
-    for action, key, row in zip(actions.tolist(), keys.tolist(), found.tolist(), strict=True):
-        if action == 1 and plain:
-            del plain[0]
+    play_with_ghosts(make_ghosts(setting, 200, 2), actions, homes, sizes, cached, found)
+    lists: list[list[int]] = [[], []]
+    left = dict.fromkeys(range(10, 90, 10), 10)
+    for action, home, size, row in zip(actions, homes, sizes, found.tolist(), strict=True):
+        of_home = range(home - 9, home + 1)
+        if action == 0:
+            lists = [[key for key in keys if key not in of_home] for keys in lists]
+            left[home] = 10
+        elif action == 1:
+            del lists[1][:size]
         else:
-            plain = [other for other in plain if other != key]
-            plain = plain if action == 0 else [*plain, key][-8:]
-        assert row == [len(plain), plain[0] if plain else -1, key in plain]
+            for _ in range(min(left[home], size)):
+                lists[action % 2].append(home - 10 + left[home])
+                left[home] -= 1
+        expected = sorted((key for keys in lists for key in keys if key in of_home), reverse=True)
+        assert row == [*map(len, lists), *expected, *[0] * (10 - len(expected))]
+
+
+@jitted
+def play_with_spans(q, actions, items, sizes, found):
+    for i in range(len(actions)):
+        x = items[i]
+        n = sizes[i]
+        if actions[i] == 0:
+            block = Block(x, 0, 20, 0, 0, 0.0, 0, 0.0, 0, 0.0, 0.0, n)
+            enter(q, block, 0, n, 0)
+        elif actions[i] == 1:
+            block = Block(x, 0, 20, 0, 0, 0.0, 0, 0.0, 0, 0.0, 0.0, n)
+            leave(q, block)
+        elif actions[i] == 2:
+            s = oldest(q, 0)
+            if s >= 0:
+                cut(q, s, n)
+                move(q, s, 1)
+        else:
+            s = deepest(q, x)
+            while s >= 0:
+                above = spans(q)[s].above
+                move(q, s, 0)
+                s = above
+            join_above(q, deepest(q, x))
+        found[i, 0] = n_blocks(q, 0)
+        found[i, 1] = n_blocks(q, 1)
+        at = 2
+        for queue in range(2):
+            s = oldest(q, queue)
+            while s >= 0:
+                for k in range(spans(q)[s].n_blocks):
+                    found[i, at] = 100 * spans(q)[s].item + spans(q)[s].depth - k
+                    at += 1
+                s = spans(q)[s].newer
+
+
+def test_spans_are_queues_of_blocks_deepest_first() -> None:
+    """The plain twin: lists of (item, depth of the deepest block, blocks)."""
+    rng = np.random.default_rng(4)
+    n = 3000
+    plain: list[list[tuple[int, int, int]]] = [[], []]
+    actions, items, sizes = np.zeros((3, n), np.int64)
+    found, expected = np.zeros((n, 60), np.int64), np.zeros((n, 60), np.int64)
+    for i in range(n):
+        x, size = int(rng.integers(0, 8)), int(rng.integers(1, 6))
+        own = sorted((s for queue in plain for s in queue if s[0] == x), reverse=True)
+        action = int(rng.integers(1, 4)) if own else 0
+        if action == 0:
+            plain[0].append((x, 20, size))
+        elif action == 1:
+            size = min(size, sum(s[2] for s in own))
+            n_left = size
+            for span in own:
+                n_gone = min(n_left, span[2])
+                n_left -= n_gone
+                queue = plain[0] if span in plain[0] else plain[1]
+                rest = (x, span[1] - n_gone, span[2] - n_gone)
+                queue[queue.index(span)] = rest
+            plain = [[span for span in queue if span[2]] for queue in plain]
+        elif action == 2 and plain[0]:
+            y, depth, length = plain[0].pop(0)
+            plain[1].append((y, depth, min(size, length)))
+            if length > size:
+                plain[0].insert(0, (y, depth - size, length - size))
+        elif action == 3:
+            plain = [[span for span in queue if span not in own] for queue in plain]
+            plain[0].append((x, own[0][1], sum(s[2] for s in own)))
+        actions[i], items[i], sizes[i] = action, x, size
+        blocks = [100 * y + depth - k for queue in plain for y, depth, m in queue for k in range(m)]
+        lengths = [sum(span[2] for span in queue) for queue in plain]
+        expected[i, : 2 + len(blocks)] = [*lengths, *blocks]
+    setting = make_setting()
+    queues = make_queues(setting, 2, has_first=False)
+    play_with_spans(queues, actions, items, sizes, found)
+    assert found.tolist() == expected.tolist()
+
+
+@jitted
+def tell(candidates, event, x, inserted):
+    block = Block(x, 0, 0, 0, 0, 0.0, inserted, 0.0, 0, 0.0, 0.0, 1)
+    hear(candidates, event, block)
 
 
 @jitted
 def play_with_candidates(candidates, generator, found):
     for x in range(6):
-        join(candidates, x)
-    leave(candidates, 1)
-    replace(candidates, 4, 9)
+        tell(candidates, EVENT_INSERT, x, x)
+    tell(candidates, EVENT_INSERT, 9, 4)
+    for x in range(6):
+        tell(candidates, EVENT_ADD, x, x)
+    tell(candidates, EVENT_REMOVE, 1, 1)
+    named(candidates, 4)
+    tell(candidates, EVENT_REMOVE, 4, 4)
+    tell(candidates, EVENT_ADD, 9, 4)
     for i in range(5):
         found[0, i] = sampled(candidates, generator, i, 5)
     for i in range(found.shape[1]):
@@ -116,7 +245,8 @@ def draw_many(generator, shares, below):
 
 def test_draws_are_even() -> None:
     shares, below = np.zeros(7000), np.zeros(7000, np.int64)
-    draw_many(make_generator(make_setting(), 0), shares, below)
+    setting = make_setting()
+    draw_many(make_generator(setting, 0), shares, below)
     assert 0 <= shares.min() < 0.01
     assert 0.99 < shares.max() < 1
     assert shares.mean() == pytest.approx(0.5, abs=0.02)
