@@ -53,6 +53,8 @@ def host_state(choice: HostChoice | None, setting: Setting, *, n_gpu_blocks: int
             capacity_blocks=n_host,
             category_names=setting.category_names,
             seed=setting.seed + 1,
+            parent_keys=setting.parent_keys,
+            block_size=setting.block_size,
         )
         if type(choice.policy) is not Lru:
             binding = choice.policy.bind(own)
