@@ -32,7 +32,7 @@ from .curves import hit_ratio, lru_curve
 from .forensics import explain_misses
 from .mrc import curve_points
 from .optimum import optimum_curve
-from .regret import bound_tokens, regret_tables
+from .regret import bound_tokens, regret_by_tier, regret_tables
 
 MAX_CURVE_POINTS = 32
 
@@ -144,7 +144,14 @@ def run_replay(
     engine = config.engine
     n_host = host.config.blocks if host else 0
     n_instances = config.cluster.instances
-    bound = bound_tokens(prepared.tree, requests, engine, n_instances, n_host_blocks=n_host)
+    bounds = {"gpu": bound_tokens(prepared.tree, requests, engine, n_instances)}
+    hits = {"gpu": requests["cached_tokens"] - requests["host_tokens"]}
+    if n_host:
+        bounds["host"] = bound_tokens(
+            prepared.tree, requests, engine, n_instances, n_host_blocks=n_host
+        )
+        hits["host"] = requests["host_tokens"]
+    bound = bounds["host" if n_host else "gpu"]
     lookups, bound_sum = summary["lookup_tokens"], int(bound.sum())
     head = {
         "policy": config.policy,
@@ -164,6 +171,7 @@ def run_replay(
         "turn": (turn, turn_names),
     }
     tables = regret_tables(requests, bound, groups=groups, block_size=engine.block_size)
+    tables["tier"] = regret_by_tier(requests, bounds, hits)
     summary |= {f"regret_by_{split}": rows for split, rows in tables.items()}
     summary["goodput_per_s"] = _goodput_per_s(requests, summary["duration_s"], config)
     if events is not None:

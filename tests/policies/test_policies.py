@@ -76,7 +76,9 @@ VARIANTS = (
 EVERY = (*POLICIES, *VARIANTS)
 BY_CHANCE = ("random", "rlt", "hyperbolic", "lhd", "w-tinylfu")
 """What they draw, sketch and add up has tests of its own."""
-MODELLED = [name for name in EVERY if name not in BY_CHANCE]
+TUNED = ("marconi",)
+"""What it tries out beforehand has one, too."""
+MODELLED = [name for name in EVERY if name not in (*BY_CHANCE, *TUNED)]
 ONLINE = [name for name in EVERY if name != "belady"]
 
 
