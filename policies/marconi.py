@@ -67,7 +67,7 @@ def _event(event: int, state: int, block: Block) -> float:
         best = -1
         least = np.inf
         for i in range(n):
-            x = np.int64(drawn[i])
+            x = int(drawn[i])
             value = _share(_recency(blocks[x].last_s, s.now_s), oldest, newest)
             value += alpha * _share(float(blocks[x].depth), shallowest, deepest)
             goes_first = best < 0 or value < least

@@ -15,7 +15,7 @@ INTERVALS = "[ ] 95 % interval of the difference, over windows of the trace"
 
 def difference_table(labels: Sequence[str], paired: Sequence[object]) -> TextTable | None:
     """Return a row for each run that was compared with another, or None if none was."""
-    rows = [
+    rows: list[tuple[str, ...]] = [
         difference_row(label, found)
         for label, found in zip(labels, paired, strict=True)
         if isinstance(found, Mapping)

@@ -81,8 +81,11 @@ def _paired(value: object, path: Path, n_runs: int) -> list[dict[str, Any] | Non
     """Return the differences of each run to its first one; None for those without."""
     if value is None:
         return [None] * n_runs
-    is_list = isinstance(value, list) and len(value) == n_runs
-    if not is_list or not all(v is None or isinstance(v, dict) for v in value):
+    if (
+        not isinstance(value, list)
+        or len(value) != n_runs
+        or not all(v is None or isinstance(v, dict) for v in value)
+    ):
         raise ConfigError(f"{path}: paired must be a list of an object or null a run")
     for found in filter(None, value):
         for key in PAIRED:
