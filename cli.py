@@ -356,8 +356,11 @@ def bound(
     model: ModelName = None,
     latency_affine: Affine = None,
     host_gb_per_s: Annotated[
-        float, typer.Option(help="Bandwidth each way between host memory and GPU, GB/s.")
-    ] = 50.0,
+        float | None,
+        typer.Option(
+            help="Bandwidth each way between host memory and GPU, GB/s; default: the profile's."
+        ),
+    ] = None,
     disk_gb_per_s: Annotated[
         float, typer.Option(help="Bandwidth each way between disk and host memory, GB/s.")
     ] = 6.0,

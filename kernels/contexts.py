@@ -70,6 +70,7 @@ class Lowering(CPUContext):  # type: ignore[misc]
 
     sizes: dict[str, int]
     rules: Typing
+    typing_context: Any
 
     def _compile_subroutine_no_cache(self, *args: Any, **named: Any) -> Any:
         again, self.typing_context = self.typing_context, self.rules  # it infers types from here

@@ -65,7 +65,22 @@ class Setting:
     first_part: Callable[[float], History] | None = None
     """Gives a share of the trace's requests, from the first on, to a policy that learns before the
     run and makes use of it after the last of them has arrived; None if there is no trace."""
+    rehearse: Callable[[Policy, float], int] | None = None
+    """Replays that share of the trace's requests, in file order, in one empty cache as large as
+    all of the run's under another policy: blocks hit. None if there is no trace."""
+    parent_keys: Callable[[], NDArray[np.int32]] | None = None
+    """Gives the key of the block above each key, (n_keys,), -1 for none; None if nobody knows."""
+    block_size: int = 16
+    """Tokens a block."""
+    hits_go_down: bool = False
+    """Whether a request's hits are told from the start of its path on, not from their end."""
     kept_alive: list[Any] = field(default_factory=list)
+
+    def above(self) -> NDArray[np.int32]:
+        """(n_keys,): the key above each key, -1 for none, and for all if nobody knows."""
+        if self.parent_keys is None:
+            return np.full(self.n_keys, -1, np.int32)
+        return np.ascontiguousarray(self.parent_keys(), np.int32)
 
     def keep(self, *arrays: NDArray[Any]) -> None:
         """Keep arrays alive whose addresses a compiled policy holds."""

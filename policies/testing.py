@@ -110,6 +110,7 @@ class _Cache:
         trace: _Trace,
         choosers: list[Chooser],
         *,
+        keys: dict[Path, int] | None = None,
         first_id: int = 0,
         is_retagged: bool = False,
         window: int = 0,
@@ -124,7 +125,7 @@ class _Cache:
         self._blocks: dict[Path, Block] = {}
         self._free_ids = list(range(first_id + trace.capacity - 1, first_id - 1, -1))
         self._candidates: dict[int, Path] = {}
-        self._keys: dict[Path, int] = {}
+        self._keys = _keys([trace]) if keys is None else keys
         self._next_use = _next_uses(trace)
 
     def run(self) -> list[int]:
@@ -233,6 +234,16 @@ class _Cache:
             self._offer(first[:-1], in_use)
 
 
+def _keys(traces: list[_Trace]) -> dict[Path, int]:
+    """Number all blocks in order of first sight."""
+    found: dict[Path, int] = {}
+    for trace in traces:
+        for path in trace.paths:
+            for depth in range(1, len(path) + 1):
+                found.setdefault(path[:depth], len(found))
+    return found
+
+
 def _next_uses(trace: _Trace) -> dict[tuple[int, Path], float]:
     found: dict[tuple[int, Path], float] = {}
     after: dict[Path, float] = {}
@@ -251,13 +262,16 @@ class _Run:
         self, policy: Policy, name: str, traces: list[_Trace], params: NDArray[np.float64]
     ) -> None:
         size = max(trace.capacity for trace in traces)
+        keys = _keys(traces)
+        above = np.array([keys.get(name[:-1], -1) for name in keys], np.int32)
         setting = Setting(
             n_items=size * len(traces),
             n_caches=len(traces),
-            n_keys=sum(len(path) for trace in traces for path in trace.paths),
+            n_keys=len(keys),
             capacity_blocks=traces[0].capacity,
             category_names=CATEGORIES,
             seed=0,
+            parent_keys=lambda: above,
         )
         binding = policy.bind(setting)
         if binding.fit_arguments is not None:
@@ -270,6 +284,7 @@ class _Run:
             cache = _Cache(
                 trace,
                 choosers,
+                keys=keys,
                 first_id=i * size,
                 is_retagged=binding.is_retagged,
                 window=binding.window,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -12,6 +12,7 @@ from rich.text import Text
 from . import units
 from .columns import CACHE, GOODPUT, TIMES, Column, Summary, losses, number, setting, text
 from .console import aligned_time, frame, line, run_size, show_losses
+from .differences import COLUMNS, INTERVALS, difference_row
 
 
 def show_comparison(
@@ -39,7 +40,7 @@ def show_comparison(
             console.print(_overheads(group, [overheads_us[at] for at in rows]))
     console.print(line("* best of the column", "dim"))
     if any(_paired(s) for s in summaries):
-        console.print(line("[ ] 95 % interval of the difference, over windows of the trace", "dim"))
+        console.print(line(INTERVALS, "dim"))
     if overheads_us is not None:
         words = "µs/eviction: processor time above lru's, measured on this machine just now"
         console.print(line(words, "dim"))
@@ -76,16 +77,11 @@ def _table(group: Sequence[Summary], columns: Sequence[Column]) -> Table:
 
 
 def _differences(group: Sequence[Summary]) -> Table:
-    first = next(text(p, "to") for s in group if (p := _paired(s)))
-    table = _policy_table("hit ratio", "TTFT mean")
+    table = _policy_table(*COLUMNS)
     for summary in group:
         paired = _paired(summary)
         if paired:
-            table.add_row(
-                Text(f"{text(summary, 'policy')} - {units.plain(first, 30)}"),
-                _interval(paired.get("hit_ratio_tokens"), _signed(units.points)),
-                _interval(paired.get("ttft_mean_s"), _signed(units.seconds)),
-            )
+            table.add_row(*map(Text, difference_row(text(summary, "policy"), paired)))
     return table
 
 
@@ -104,20 +100,6 @@ def _policy_table(*names: str) -> Table:
     for name in names:
         table.add_column(name, justify="right", no_wrap=True)
     return table
-
-
-def _interval(found: object, write: Callable[[float | None], str]) -> Text:
-    if not isinstance(found, Mapping):
-        return Text(units.DASH)
-    difference, low, high = (write(number(found, key)) for key in ("difference", "low", "high"))
-    return Text(f"{difference} [{low}, {high}]")
-
-
-def _signed(write: Callable[[float | None], str]) -> Callable[[float | None], str]:
-    def signed(value: float | None) -> str:
-        return f"+{write(value)}" if value is not None and value > 0 else write(value)
-
-    return signed
 
 
 def _paired(summary: Summary) -> Mapping[str, Any] | None:

@@ -9,9 +9,11 @@ from typing import Any
 
 from . import units
 from .columns import CACHE, GOODPUT, TIMES, losses, number, setting, text
-from .misses import miss_tables
+from .differences import difference_table
+from .misses import TextTable, miss_tables
 from .run_files import Run
 from .style import Figure
+from .tiers import tier_tables
 
 STYLE = """
 :root { color-scheme: light; }
@@ -69,7 +71,8 @@ def make_page(
         *(f'<p class="loss">{_text(words)}</p>' for words in _all_losses(runs)),
         "<h2>Policies</h2>",
         _policy_table(runs),
-        *_misses(runs),
+        *_differences(runs),
+        *_tables(runs),
         *(f"<h2>{_text(name)}</h2>{_grid(section)}" for name, section in sections.items()),
         "<h2>Configuration and provenance</h2>",
         *_provenance(runs),
@@ -168,23 +171,28 @@ def _policy_table(runs: Sequence[Run]) -> str:
     )
 
 
-def _misses(runs: Sequence[Run]) -> list[str]:
-    """Say for each run that was asked why its look-ups missed."""
-    parts = []
-    for run in runs:
-        for table in miss_tables(run.summary):
-            title = table.title if len(runs) == 1 else f"{table.title}: {run.label}"
-            head = "".join(f"<th>{_text(name)}</th>" for name in table.columns)
-            rows = (
-                f"<tr>{''.join(f'<td>{_text(cell)}</td>' for cell in row)}</tr>"
-                for row in table.rows
-            )
-            parts.append(
-                f'<h2>{_text(title)}</h2><div class="scroll"><table><thead><tr>{head}</tr></thead>'
-                f'<tbody>{"".join(rows)}</tbody></table></div><p class="note">{_text(table.note)}'
-                "</p>"
-            )
-    return parts
+def _differences(runs: Sequence[Run]) -> list[str]:
+    """Say how sure the differences between the runs of a comparison are."""
+    table = difference_table([run.label for run in runs], [run.paired for run in runs])
+    return [] if table is None else [_text_table(table, table.title)]
+
+
+def _tables(runs: Sequence[Run]) -> list[str]:
+    """Say for each run what its tiers served and, if it was asked, why its look-ups missed."""
+    return [
+        _text_table(table, table.title if len(runs) == 1 else f"{table.title}: {run.label}")
+        for run in runs
+        for table in (*tier_tables(run.summary), *miss_tables(run.summary))
+    ]
+
+
+def _text_table(table: TextTable, title: str) -> str:
+    head = "".join(f"<th>{_text(name)}</th>" for name in table.columns)
+    rows = (f"<tr>{''.join(f'<td>{_text(cell)}</td>' for cell in row)}</tr>" for row in table.rows)
+    return (
+        f'<h2>{_text(title)}</h2><div class="scroll"><table><thead><tr>{head}</tr></thead>'
+        f'<tbody>{"".join(rows)}</tbody></table></div><p class="note">{_text(table.note)}</p>'
+    )
 
 
 def _mark(row: int, best: set[int]) -> str:

@@ -10,16 +10,18 @@ from .columns import number
 from .run_files import REGRETS, Run
 from .style import Figure, axis, escape, layout, look
 
+TIERS = "regret_by_tier"
 MAX_NAMES = 12
 """Names of one split in the figure: those with the largest regret, either way."""
 
 
 def regret_figure(runs: Sequence[Run]) -> Figure:
     """Draw the parts of each run's regret, a bar a part, in percentage points."""
-    names = [(key, name) for key in REGRETS for name in _names(runs, key)]
+    keys = [key for key in REGRETS if key != TIERS or any(_has_tiers(run) for run in runs)]
+    names = [(key, name) for key in keys for name in _names(runs, key)]
     data = []
     for at, run in enumerate(runs):
-        rows = {(key, str(row["name"])): row for key in REGRETS for row in run.summary.get(key, [])}
+        rows = {(key, str(row["name"])): row for key in keys for row in run.summary.get(key, [])}
         found = [rows.get(name, {}) for name in names]
         parts = [units.defined(number(row, "regret_tokens")) for row in found]
         data.append(
@@ -43,9 +45,9 @@ def regret_figure(runs: Sequence[Run]) -> Figure:
         title="Where the regret lies",
         caption=(
             "Hits that the optimum has on the same admissions and the run has not, by kind of"
-            " request, by turn and by distance from the start of the prompt in blocks; each of the"
-            " three adds up to the regret. Below zero the optimum gives up hits to win more"
-            " elsewhere."
+            " request, by turn and by distance from the start of the prompt in blocks, and by tier"
+            " if there are several; each split adds up to the regret. Below zero the optimum gives"
+            " up hits to win more elsewhere."
         ),
         data=data if names else [],
         layout=layout(
@@ -55,6 +57,10 @@ def regret_figure(runs: Sequence[Run]) -> Figure:
             showlegend=len(runs) > 1,
         ),
     )
+
+
+def _has_tiers(run: Run) -> bool:
+    return len(run.summary.get(TIERS, [])) > 1
 
 
 def _names(runs: Sequence[Run], key: str) -> list[str]:

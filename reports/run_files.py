@@ -18,7 +18,9 @@ from .columns import CACHE, GOODPUT, TIMES, Summary
 REQUEST_TIMES = ("arrival_s", "first_scheduled_s", "first_token_s", "finish_s")
 REQUEST_COLUMNS = (*REQUEST_TIMES, "output_tokens", "instance")
 TIME_COLUMNS = ("time_s", "instance", *series.LEVELS, *series.CUMULATIVE)
-REGRETS = ("regret_by_category", "regret_by_turn", "regret_by_depth")
+REGRETS = ("regret_by_category", "regret_by_turn", "regret_by_depth", "regret_by_tier")
+PAIRED = ("hit_ratio_tokens", "ttft_mean_s")
+"""What runs of a comparison are compared by, with intervals."""
 SPLITS = ("by_category", "by_turn", *REGRETS)
 
 
@@ -45,6 +47,8 @@ class Run:
     queue_s: series.Values
     timeline: series.Timeline
     curve: Curve | None
+    paired: dict[str, Any] | None = None
+    """Differences to the first run of its size, in a comparison."""
 
 
 def read_directory(directory: Path) -> list[Run]:
@@ -58,14 +62,40 @@ def read_directory(directory: Path) -> list[Run]:
     compare = directory / "compare.json"
     if not compare.exists():
         return [_read_run(directory, "")]
-    names = _read_object(compare).get("runs")
+    index = _read_object(compare)
+    names = index.get("runs")
     if not isinstance(names, list) or not names or not all(_is_entry(n) for n in names):
         raise ConfigError(f"{compare}: runs must be a list of names of subdirectories")
-    runs = [_read_run(directory / name, name) for name in names]
+    paired = _paired(index.get("paired"), compare, len(names))
+    runs = [
+        replace(_read_run(directory / name, name), paired=found)
+        for name, found in zip(names, paired, strict=True)
+    ]
     policies = [str(run.summary.get("policy")) for run in runs]
     if len(set(policies)) < len(runs):
         return runs
     return [replace(run, label=policy) for run, policy in zip(runs, policies, strict=True)]
+
+
+def _paired(value: object, path: Path, n_runs: int) -> list[dict[str, Any] | None]:
+    """Return the differences of each run to its first one; None for those without."""
+    if value is None:
+        return [None] * n_runs
+    if (
+        not isinstance(value, list)
+        or len(value) != n_runs
+        or not all(v is None or isinstance(v, dict) for v in value)
+    ):
+        raise ConfigError(f"{path}: paired must be a list of an object or null a run")
+    for found in filter(None, value):
+        for key in PAIRED:
+            interval = found.get(key)
+            names = ("difference", "low", "high")
+            if interval is not None and not (
+                isinstance(interval, dict) and all(_is_number(interval.get(n)) for n in names)
+            ):
+                raise ConfigError(f"{path}: {key} must be null or difference, low and high")
+    return list(value)
 
 
 def _is_entry(name: object) -> bool:

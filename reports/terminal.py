@@ -23,6 +23,7 @@ from .console import (
     text_table,
 )
 from .misses import miss_tables
+from .tiers import tier_tables
 
 MAX_CURVE_ROWS = 24
 """Capacities shown; a longer curve is thinned."""
@@ -45,7 +46,7 @@ def show_run(summary: Summary, console: Console) -> None:
     console.print(_latency_table(summary))
     console.print()
     console.print(_work_table(summary))
-    for table in miss_tables(summary):
+    for table in (*tier_tables(summary), *miss_tables(summary)):
         console.print()
         console.print(text_table(table))
         console.print(line(table.note, "dim"))

@@ -36,7 +36,7 @@ from ..policies.order import (
 )
 from ..policies.reuse_fit import SEEN, ReuseFit, make_reuse_fit, no_reuse_fit, observe
 from ..traces.prefix_tree import PrefixTree
-from .history import first_part_of
+from .history import first_part_of, parent_keys_of, rehearsal_of
 from .lru_hits import lru_hits
 from .pointers import Pointers
 
@@ -154,6 +154,14 @@ def replay(
         return lru_hits(tree, capacity_blocks)
     path_blocks = tree.path_blocks
     first_part = first_part_of(tree, arrival_s, category.astype(np.int32))
+    rehearse = rehearsal_of(
+        tree,
+        arrival_s,
+        category.astype(np.int32),
+        category_names,
+        capacity_blocks=capacity_blocks,
+        seed=seed,
+    )
     if not policy.is_uniform:
         tree = tree.per_block()
     n_segments = len(tree.parent)
@@ -170,6 +178,9 @@ def replay(
         category_names=category_names,
         seed=seed,
         first_part=first_part,
+        rehearse=rehearse,
+        parent_keys=parent_keys_of(tree),
+        block_size=tree.block_size,
     )
     binding = policy.bind(setting)
     orders, heaps = make_orders(binding, n_caches=1, n_items=n_pieces)

@@ -17,7 +17,7 @@ from ..policies.reuse_fit import ReuseFit, make_reuse_fit, no_reuse_fit
 from ..traces.prefix_tree import PrefixTree
 from ..traces.schema import Trace
 from .config import EngineConfig
-from .history import first_part_of
+from .history import first_part_of, parent_keys_of, rehearsal_of
 from .pointers import lines_of_zeros
 from .records import (
     BLOCK,
@@ -131,6 +131,17 @@ def prepare(
         category_names=names,
         seed=seed,
         first_part=first_part_of(tree, trace.arrival_s, category),
+        rehearse=rehearsal_of(
+            tree,
+            trace.arrival_s,
+            category,
+            names,
+            capacity_blocks=(n_blocks - 1) * n_instances,
+            seed=seed,
+        ),
+        parent_keys=parent_keys_of(tree, n_private),
+        block_size=block_size,
+        hits_go_down=True,
     )
     binding = Binding(mode=LRU_LIST) if type(policy) is Lru else policy.bind(setting)
 

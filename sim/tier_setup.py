@@ -157,6 +157,8 @@ def _bind(choice: TierChoice, setting: Setting, n_caches: int, number: int) -> B
         capacity_blocks=choice.config.blocks,
         category_names=setting.category_names,
         seed=setting.seed + number,
+        parent_keys=setting.parent_keys,
+        block_size=setting.block_size,
     )
     is_list = type(choice.policy) is Lru
     binding = Binding(mode=LRU_LIST) if is_list else choice.policy.bind(own)

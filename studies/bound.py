@@ -5,6 +5,7 @@ One cache sees the whole trace in file order, each request placed at once, as in
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,17 +34,23 @@ class Hardware:
     """Bandwidth each way between a tier and the one above it, by the lower one's name."""
 
 
-def hardware(config: RunConfig, *, gb_per_s: dict[str, float]) -> Hardware:
+def hardware(config: RunConfig, *, gb_per_s: Mapping[str, float | None]) -> Hardware:
     """Take step times and KV sizes from the profile and model that a run would have.
+
+    A host's bandwidth of None is that of the profile's link to the GPU, with gathered copies;
+    if the profile has none it stays unknown, which `bound` refuses where there is a host.
 
     Raises:
         ConfigError: an unknown profile or model, or a bandwidth that is not above 0.
     """
     for tier, value in gb_per_s.items():
-        if not 0 < value < float("inf"):
+        if value is not None and not 0 < value < float("inf"):
             raise ConfigError(f"--{tier}-gb-per-s must be positive and finite, got {value:g}")
-    _, spec, latency = served(config)
-    return Hardware(latency=latency, kv_bytes_per_token=spec.kv_bytes_per_token, gb_per_s=gb_per_s)
+    profile, spec, latency = served(config)
+    known = {tier: value for tier, value in gb_per_s.items() if value is not None}
+    if "host" not in known and profile.link is not None:
+        known["host"] = profile.link.up_bytes_per_s / GB
+    return Hardware(latency=latency, kv_bytes_per_token=spec.kv_bytes_per_token, gb_per_s=known)
 
 
 def bound(
@@ -54,8 +61,12 @@ def bound(
     `capacities` are usable blocks by tier, fastest first.
 
     Raises:
-        ConfigError: a capacity is not a whole number of blocks, at least 1.
+        ConfigError: a capacity is not a whole number of blocks, at least 1, or nobody knows the
+            bandwidth of a tier.
     """
+    for name in list(capacities)[1:]:
+        if name not in hardware.gb_per_s:
+            raise ConfigError(f"the profile has no [link] to the {name}: give --{name}-gb-per-s")
     tree = compiled.tree
     tiers = tier_hits(tree, capacities)
     n_refused = int((tree.path_blocks > tiers[0].capacity_blocks).sum())

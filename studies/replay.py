@@ -24,7 +24,7 @@ from ..sim.invariants import check_cluster
 from ..sim.records import FINISHED
 from ..sim.results import RunResult, manifest, request_table, summarise, time_table, turns
 from ..sim.router import router_code
-from ..sim.setup import prepare
+from ..sim.setup import Prepared, prepare
 from ..sim.tier_setup import TIER_NAMES, TierChoice, TierChoices
 from ..traces.compiled import CompiledTrace
 from ..traces.prefix_tree import PrefixTree
@@ -32,7 +32,7 @@ from .curves import hit_ratio, lru_curve
 from .forensics import explain_misses
 from .mrc import curve_points
 from .optimum import optimum_curve
-from .regret import bound_tokens, regret_tables
+from .regret import Tokens, bound_tokens, regret_by_tier, regret_tables
 
 MAX_CURVE_POINTS = 32
 
@@ -142,19 +142,12 @@ def run_replay(
     )
     requests = prepared.cluster.requests
     engine = config.engine
-    n_instances = config.cluster.instances
     n_below = {
         name: tiers.tiers[name].config.blocks if tiers and name in tiers.tiers else 0
         for name in TIER_NAMES
     }
-    bound = bound_tokens(
-        prepared.tree,
-        requests,
-        engine,
-        n_instances,
-        n_lower_blocks=tiers.n_blocks(n_instances) if tiers else 0,
-        is_shared=tiers is not None and tiers.are_shared,
-    )
+    bounds, hits = _bounds_by_tier(prepared, tiers)
+    bound = list(bounds.values())[-1]
     lookups, bound_sum = summary["lookup_tokens"], int(bound.sum())
     head = {
         "policy": config.policy,
@@ -174,6 +167,7 @@ def run_replay(
         "turn": (turn, turn_names),
     }
     tables = regret_tables(requests, bound, groups=groups, block_size=engine.block_size)
+    tables["tier"] = regret_by_tier(requests, bounds, hits)
     summary |= {f"regret_by_{split}": rows for split, rows in tables.items()}
     summary["goodput_per_s"] = _goodput_per_s(requests, summary["duration_s"], config)
     if events is not None:
@@ -204,6 +198,32 @@ def run_replay(
         timeseries=time_table(prepared.cluster),
         curve=capacity_curve(compiled.tree, config) if with_curve else None,
     )
+
+
+def _bounds_by_tier(
+    prepared: Prepared, tiers: TierChoices | None
+) -> tuple[dict[str, Tokens], dict[str, Tokens]]:
+    """Return what the optimum hits in each tier and those above, and the run in each alone."""
+    requests = prepared.cluster.requests
+    n_instances = len(prepared.cluster.instances)
+    below = [f"{name}_tokens" for name in TIER_NAMES]
+    in_gpu = requests["cached_tokens"] - sum(requests[name] for name in below)
+    engine = prepared.engine
+    bounds = {"gpu": bound_tokens(prepared.tree, requests, engine, n_instances)}
+    hits = {"gpu": in_gpu}
+    for n, name in enumerate(tiers.tiers if tiers is not None else (), start=1):
+        assert tiers is not None
+        upto = replace(tiers, tiers=dict(list(tiers.tiers.items())[:n]))
+        bounds[name] = bound_tokens(
+            prepared.tree,
+            requests,
+            engine,
+            n_instances,
+            n_lower_blocks=upto.n_blocks(n_instances),
+            is_shared=upto.are_shared,
+        )
+        hits[name] = requests[f"{name}_tokens"]
+    return bounds, hits
 
 
 def _tiers(config: RunConfig, profile: Profile) -> TierChoices | None:

@@ -14,9 +14,12 @@ import numpy as np
 import policy_models
 import prefix_cache_model as model
 import pytest
+import radix_model
+import research_models
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from marking_model import RltByEvents
+from replay_cases import NAMES, hits_of, random_accesses, setting_of, tree_of
 
 from kvsim import ConfigError, PolicyError
 from kvsim.kernels import jitted
@@ -42,20 +45,19 @@ from kvsim.policies.lfu import Lfu
 from kvsim.policies.lhd import Lhd
 from kvsim.policies.lirs import Lirs
 from kvsim.policies.lru import Lru
+from kvsim.policies.marconi import Marconi
 from kvsim.policies.reuse_fit import make_reuse_fit, observe
 from kvsim.policies.rlt import Rlt
 from kvsim.policies.s3_fifo import S3Fifo
+from kvsim.policies.sglang import SglangLru
 from kvsim.policies.sieve import Sieve
 from kvsim.policies.slru import Slru
+from kvsim.policies.t_lru import TLru
 from kvsim.policies.two_q import TwoQ
 from kvsim.policies.w_tinylfu import WTinyLfu
 from kvsim.policies.workload_aware import WorkloadAware
-from kvsim.sim.history import first_part_of
 from kvsim.sim.prefix_replay import replay
-from kvsim.traces.prefix_tree import PrefixTree, compile_tree
-from kvsim.traces.schema import Sessions, Trace
 
-NAMES = ("a-1", "b-1", "c-1")
 VARIANTS = (
     "workload-aware,refit_s=4,window_s=12",
     "workload-aware,refit_s=4,window_s=inf,retag=true",
@@ -67,73 +69,23 @@ VARIANTS = (
     "trt-llm,priorities=a-1:80:3+c-1:10",
     "pensieve,break_even_blocks=2",
     "learned-reuse,train_share=0.5,life_s=2",
-)
-SETTING = Setting(
-    n_items=30,
-    n_caches=1,
-    n_keys=300,
-    capacity_blocks=30,
-    category_names=NAMES,
-    seed=1,
+    "t-lru,threshold_tokens=6,next_tokens=2",
+    "marconi,alpha=0.7",
+    "mooncake,lease_s=2,soft_pins=a-1,soft_pin_s=3,hard_pins=c-1",
+    "sglang-priority,priorities=b-1:5+c-1:2",
 )
 EVERY = (*POLICIES, *VARIANTS)
 BY_CHANCE = ("random", "rlt", "hyperbolic")
 """What they draw has tests of its own."""
-MODELLED = [name for name in EVERY if name not in BY_CHANCE]
+TUNED = ("marconi",)
+"""What it tries out beforehand has one, too."""
+MODELLED = [name for name in EVERY if name not in (*BY_CHANCE, *TUNED)]
 ONLINE = [name for name in EVERY if name != "belady"]
-
-
-def tree_of(accesses: list[model.Access]) -> PrefixTree:
-    """One-token blocks; a block is named by everything up to it."""
-    number: dict[model.Path, int] = {}
-    paths = [a.path for a in accesses]
-    ids = [number.setdefault(p[: d + 1], len(number)) for p in paths for d in range(len(p))]
-    n = len(paths)
-    n_blocks = np.array([len(p) for p in paths], np.int64)
-    rows = np.arange(n)
-    trace = Trace(
-        name="test",
-        block_size=1,
-        request_id=rows,
-        arrival_s=np.array([a.now_s for a in accesses]),
-        input_tokens=np.maximum(n_blocks, 1),
-        output_tokens=np.ones(n, np.int64),
-        parent=np.full(n, -1),
-        session=rows,
-        turn=np.ones(n, np.int64),
-        category=np.array([a.category for a in accesses], np.int64),
-        category_names=NAMES,
-        block_ids=np.array(ids, np.int64),
-        block_offsets=np.concatenate(([0], np.cumsum(n_blocks))),
-        covered_tokens=n_blocks,
-        sessions=Sessions.NONE,
-    )
-    return compile_tree(trace, 1, partial_blocks=True)
-
-
-def hits_of(policy: Policy | str, accesses: list[model.Access], capacity: int) -> list[int]:
-    return replay(
-        tree_of(accesses),
-        make_policy(policy) if isinstance(policy, str) else policy,
-        capacity,
-        arrival_s=np.array([a.now_s for a in accesses]),
-        category=np.array([a.category for a in accesses], np.int64),
-        category_names=NAMES,
-        seed=1,
-        name="tested",
-    ).tolist()
 
 
 def without_chance(policy: Policy) -> Policy:
     """The same policy; a sampled one looks at all candidates."""
     return replace(policy, n_samples=0) if isinstance(policy, SampledPolicy) else policy
-
-
-def setting_of(accesses: list[model.Access]) -> Setting:
-    """What a policy may know before a replay of the accesses."""
-    arrival_s = np.array([a.now_s for a in accesses])
-    category = np.array([a.category for a in accesses], np.int32)
-    return replace(SETTING, first_part=first_part_of(tree_of(accesses), arrival_s, category))
 
 
 def rule_of(policy: Policy, capacity: int, setting: Setting) -> model.Rule:
@@ -156,6 +108,10 @@ def rule_of(policy: Policy, capacity: int, setting: Setting) -> model.Rule:
         return model.Valued(value=policy.value, params=policy.params(setting).tolist())
     if isinstance(policy, QueuePolicy):
         return model.Queued(policy.value, [[0.0] * 3 for _ in NAMES])
+    if isinstance(policy, Marconi):
+        return research_models.Marconi(max(policy.alpha, 0.0))
+    if isinstance(policy, TLru):
+        return research_models.TLru(policy.threshold_tokens - policy.next_tokens)
     return {
         Arc: policy_models.Arc,
         Clock: lambda _: policy_models.Clock(),
@@ -173,6 +129,13 @@ def rule_of(policy: Policy, capacity: int, setting: Setting) -> model.Rule:
 
 def modelled(policy: Policy, accesses: list[model.Access], capacity: int) -> list[int]:
     setting = setting_of(accesses)
+    if isinstance(policy, SglangLru):
+        return radix_model.replay(
+            accesses,
+            capacity,
+            order=("lru", "lfu", "slru", "priority")[policy.order],
+            priorities=policy.priorities_of(NAMES),
+        )
     return model.replay(
         accesses,
         rule_of(policy, capacity, setting),
@@ -180,25 +143,6 @@ def modelled(policy: Policy, accesses: list[model.Access], capacity: int) -> lis
         is_retagged=policy.bind(setting).is_retagged,
         needs_future=policy.needs_future,
     )
-
-
-def random_accesses(rng: np.random.Generator) -> tuple[list[model.Access], int]:
-    """Paths with shared leading runs, at times whose sums are exact; and a capacity."""
-    n = int(rng.integers(1, 60))
-    found: list[model.Access] = []
-    now_s = 0.0
-    longest = int(rng.integers(2, 10))
-    for _ in range(n):
-        if found and rng.random() < 0.5:
-            old = found[int(rng.integers(len(found)))].path
-            path = old[: int(rng.integers(0, len(old) + 1))]
-        else:
-            path = ()
-        grown = tuple(int(x) for x in rng.choice((0, 0, 1, 2), size=int(rng.integers(0, 5))))
-        path = (*path, *grown)[:longest]
-        now_s += float(rng.choice((0.0, 0.25, 0.5, 1.0, 4.0)))
-        found.append(model.Access(path, now_s, int(rng.integers(0, len(NAMES)))))
-    return found, int(rng.integers(1, 25))
 
 
 @st.composite
@@ -372,7 +316,7 @@ def test_workload_aware_with_one_category_is_lru_block_for_block() -> None:
     for _ in range(300):
         accesses, capacity = random_accesses(rng)
         lru = hits_of("lru", accesses, capacity)
-        for policy in ("workload-aware", *VARIANTS[:-3]):
+        for policy in ("workload-aware", *VARIANTS[:7]):
             assert hits_of(policy, one_kind(accesses), capacity) == lru
 
 

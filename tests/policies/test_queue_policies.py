@@ -15,7 +15,6 @@ from kvsim.policies.peek import Peek
 from kvsim.policies.pensieve import Pensieve
 from kvsim.policies.queue_informed_lru import QueueInformedLru
 from kvsim.policies.ragcache import RagCache
-from kvsim.policies.sglang_slru import SglangSlru
 from kvsim.policies.testing import check_policy
 from kvsim.policies.trt_llm import TrtLlm
 
@@ -80,12 +79,6 @@ def test_pensieve_divides_the_cost_of_computing_again_by_the_age() -> None:
 
 def test_ragcache_adds_uses_times_cost_to_the_clock() -> None:
     assert RagCache.score(BLOCK._replace(clock=7.0, depth=1900)) == 7 + 2 * 2
-
-
-def test_slru_puts_two_hits_above_any_access() -> None:
-    old, young = BLOCK._replace(n_hits=2, last_access=0), BLOCK._replace(last_access=10**9)
-    assert SglangSlru.score(young) < SglangSlru.score(old)
-    assert SglangSlru.score(BLOCK) < SglangSlru.score(young)
 
 
 def test_a_priority_lapses_after_its_duration() -> None:

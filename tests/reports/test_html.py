@@ -119,6 +119,62 @@ def test_the_regret_is_drawn_by_category_turn_and_depth(run_directory: Path) -> 
     assert bars["y"] == [5.156] * 6
 
 
+PAIRED = {
+    "to": "lru",
+    "windows": 20,
+    "hit_ratio_tokens": {"difference": 0.0123, "low": -0.001, "high": 0.02},
+    "ttft_mean_s": {"difference": -0.05, "low": -0.1, "high": -0.01},
+}
+
+
+def test_the_differences_of_a_comparison_have_their_intervals(comparison: Path) -> None:
+    assert "Differences to" not in page_of(comparison)
+    index = {"trace": "chats", "runs": ["lru", "belady"], "paired": [None, PAIRED]}
+    (comparison / "compare.json").write_text(json.dumps(index))
+    page = page_of(comparison)
+    section = page.split("<h2>Differences to the first policy</h2>")[1]
+    assert first_table(section) == [
+        ["difference", "hit ratio", "TTFT mean"],
+        ["belady - lru", "+1.23 pp [-0.10 pp, +2.00 pp]", "-50.0 ms [-100 ms, -10.0 ms]"],
+    ]
+    assert "95 % interval" in section
+    index["paired"] = [None, {**PAIRED, "hit_ratio_tokens": None}]
+    (comparison / "compare.json").write_text(json.dumps(index))
+    assert "<td>\N{EN DASH}</td>" in page_of(comparison).split("Differences to")[1]
+
+
+@pytest.mark.parametrize("paired", ["3", "[null]", '[null, {"ttft_mean_s": {"low": 1}}]'])
+def test_wrong_differences_are_named(comparison: Path, paired: str) -> None:
+    text = f'{{"runs": ["lru", "belady"], "paired": {paired}}}'
+    (comparison / "compare.json").write_text(text)
+    with pytest.raises(ConfigError, match=r"compare\.json: (paired|ttft_mean_s) must be"):
+        write_report(comparison)
+
+
+def tiers() -> list[dict[str, object]]:
+    gpu = {"name": "gpu", "lookup_tokens": 1000, "hit_tokens": 300, "bound_tokens": 450}
+    host = {"name": "host", "lookup_tokens": 700, "hit_tokens": 250, "bound_tokens": 200}
+    return [{**gpu, "regret_tokens": 0.15}, {**host, "regret_tokens": -0.05}]
+
+
+def test_the_tiers_have_a_table_and_bars(run_directory: Path) -> None:
+    path = run_directory / "summary.json"
+    summary = json.loads(path.read_text())
+    path.write_text(json.dumps(summary | {"regret_by_tier": tiers()[:1]}))
+    page = page_of(run_directory)
+    assert "Hits by tier" not in page
+    assert "tier" not in drawn(page)["regret"][0]["x"][0]
+    path.write_text(json.dumps(summary | {"regret_by_tier": tiers()}))
+    page = page_of(run_directory)
+    assert first_table(page.split("<h2>Hits by tier</h2>")[1]) == [
+        ["hits in", "tokens", "hit ratio", "optimum", "regret"],
+        ["GPU", "300", "30.00 %", "45.00 %", "15.00 pp"],
+        ["host", "250", "25.00 %", "20.00 %", "-5.00 pp"],
+    ]
+    splits, names = drawn(page)["regret"][0]["x"]
+    assert [n for s, n in zip(splits, names, strict=True) if s == "tier"] == ["gpu", "host"]
+
+
 def test_plotly_accepts_every_figure(run_directory: Path, comparison: Path) -> None:
     go = pytest.importorskip("plotly.graph_objects")
     for directory in (run_directory, comparison):

@@ -37,6 +37,17 @@ def test_a_run_shows_its_numbers_with_units(summary: Summaries) -> None:
     assert "41.73 %" in text
 
 
+def test_tiers_stand_beside_what_could_be_found_in_them(summary: Summaries) -> None:
+    gpu = {"name": "gpu", "lookup_tokens": 1000, "hit_tokens": 300, "bound_tokens": 450}
+    host = {"name": "host", "lookup_tokens": 700, "hit_tokens": 250, "bound_tokens": 200}
+    rows = [{**gpu, "regret_tokens": 0.15}, {**host, "regret_tokens": -0.05}]
+    text = printed(terminal.show_run, summary(regret_by_tier=rows))
+    lines = {" ".join(line.split()) for line in text.splitlines()}
+    assert "GPU 300 30.00 % 45.00 % 15.00 pp" in lines
+    assert "host 250 25.00 % 20.00 % -5.00 pp" in lines
+    assert "45.00 %" not in printed(terminal.show_run, summary(regret_by_tier=rows[:1]))
+
+
 def test_losses_are_shown_only_if_there_are_any(summary: Summaries) -> None:
     assert "!" not in printed(terminal.show_run, summary(rejected=0, dropped={}))
 

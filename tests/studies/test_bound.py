@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from functools import cache
 from pathlib import Path as FilePath
 
@@ -15,6 +16,7 @@ from prefix_traces import Path, n_leading, prefix_traces, trace_of, tree_of
 from rich.console import Console
 
 from kvsim import ConfigError
+from kvsim.calibration.gpu_profile import load_profile
 from kvsim.calibration.latency import LatencyModel
 from kvsim.reports.bound_table import show_bound
 from kvsim.sim.config import RunConfig
@@ -329,6 +331,21 @@ def test_the_table_of_rising_costs_has_a_bound_of_its_own() -> None:
     assert "no policy below" in text
     assert "pieces of 1 block" in text
     assert max(map(len, text.splitlines())) <= 80
+
+
+def test_a_hosts_bandwidth_is_the_profiles_unless_given() -> None:
+    link = load_profile("h100-llama-3.1-8b").link
+    assert link is not None
+    found = hardware(RunConfig(), gb_per_s={"host": None, "disk": 6.0})
+    assert found.gb_per_s == {"host": link.up_bytes_per_s / 1e9, "disk": 6.0}
+    assert found.gb_per_s["host"] == pytest.approx(46.7)
+    given = hardware(RunConfig(), gb_per_s={"host": 50.0, "disk": 6.0})
+    assert given.gb_per_s["host"] == 50.0
+    with pytest.raises(ConfigError, match="--host-gb-per-s must be positive and finite, got 0"):
+        hardware(RunConfig(), gb_per_s={"host": 0.0})
+    unknown = replace(found, gb_per_s={"disk": 6.0})
+    with pytest.raises(ConfigError, match=r"no \[link\] to the host: give --host-gb-per-s"):
+        bound(None, {"gpu": 4, "host": 4}, unknown)  # type: ignore[arg-type]
 
 
 def test_the_real_trace_fits_the_terminal() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from prefix_traces import Path, trace_of
 
-from kvsim.sim.config import ClusterConfig, EngineConfig, RunConfig
+from kvsim.sim.config import ClusterConfig, EngineConfig, HostConfig, RunConfig
 from kvsim.sim.results import Summary
 from kvsim.studies.optimum import optimum_replay
 from kvsim.studies.replay import run_replay
@@ -70,6 +70,33 @@ def test_the_bound_is_the_optimum_of_the_same_requests(paths: list[Path]) -> Non
     is_chat = compiled.trace.category == 0
     by_category = [row["bound_tokens"] for row in summary["regret_by_category"]]
     assert by_category == [int(hits[is_chat].sum()), int(hits[~is_chat].sum())]
+
+
+@pytest.mark.parametrize("write", ["write-through", "write-back"])
+def test_tiers_add_up_and_their_bounds_are_differences_of_the_optimum(
+    paths: list[Path], write: str
+) -> None:
+    summary, compiled = summary_of(paths, host=HostConfig(blocks=80, write=write))
+    gpu, host = summary["regret_by_tier"]
+    assert (gpu["name"], host["name"]) == ("gpu", "host")
+    assert [gpu["hit_tokens"], host["hit_tokens"]] == list(summary["hits_per_tier"].values())
+    assert host["hit_tokens"] > 0
+    small, large = (
+        np.minimum(optimum_replay(compiled.tree, n), compiled.trace.input_tokens) for n in (40, 120)
+    )
+    assert gpu["bound_tokens"] == small.sum()
+    assert host["bound_tokens"] == (large - small).sum()
+    assert (large >= small).all()
+    assert gpu["hit_tokens"] <= gpu["bound_tokens"]
+    assert gpu["lookup_tokens"] == summary["lookup_tokens"]
+    assert host["lookup_tokens"] == summary["lookup_tokens"] - gpu["hit_tokens"]
+    assert gpu["regret_tokens"] + host["regret_tokens"] == pytest.approx(summary["regret_tokens"])
+
+
+def test_one_tier_is_the_whole(paths: list[Path]) -> None:
+    summary, _ = summary_of(paths)
+    (gpu,) = summary["regret_by_tier"]
+    assert gpu["regret_tokens"] == pytest.approx(summary["regret_tokens"])
 
 
 def test_without_prefix_caching_nothing_is_left(paths: list[Path]) -> None:

@@ -1,0 +1,138 @@
+"""Keep what a turn ended with for the time that pays off; otherwise evict in lru order."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import ConfigError
+from .base import Binding, Block, History, Setting
+from .learned_reuse import accesses
+from .sampled import Moment, SampledPolicy
+
+N_QUANTILES = 24
+ENOUGH_GAPS = 100
+"""Gaps of a category, or of all, up to which they are not looked at, as in the paper."""
+PRIOR_MEAN_S = 1.0
+"""Mean of the exponential gaps that the paper presumes before."""
+LONG_AGO = 2.0**50
+LEARNT_S, QUEUE_S, TOKEN_S, PAIR_S, BLOCK_TOKENS, SHARE, QUANTILES = range(7)
+"""Columns of `params`: end of the learning, mean wait saved, seconds a token and a pair of tokens
+of prefill, tokens a block, share of turns that another one follows (below 0: not known, the prior),
+quantiles of the gap before it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Continuum(SampledPolicy):
+    """Keep what a turn ended with for the time that pays off; otherwise evict in lru order.
+
+    Continuum (Li et al., arXiv 2511.02230, its equation 2): after a turn that calls a tool the KV
+    is pinned for a time to live of
+
+        ttl = argmax over t of P(t) * (T * eta + R) - t
+
+    P(t) being the share of gaps to the next turn that are at most t among those seen, with 0 and
+    the gaps seen as candidates; T * eta the wait in the queue that is saved, eta measuring how
+    much a program depends on its order; R the time to compute (or load) the KV again. With up to
+    100 gaps of the tool all tools' count, with up to 100 of all the prior is exponential with a
+    mean of a second, where ttl = ln(T + R) if that is above 0. What is not pinned leaves in lru
+    order; if all is, then the pin that ends first goes.
+
+    Deviations: traces do not name tools, so the category, request type and turn, is what gaps
+    are sorted by, and P counts turns that nothing follows. Gaps are those between arrivals of the
+    first `train_share` of the requests, and 24 quantiles of them are kept; until the last of these
+    has arrived the prior holds. A gap counts from the last use of a block. T * eta is a number
+    given. The scheduler's part, to serve first who is pinned, is missing.
+    """
+
+    queue_s: float = 10.0
+    """T * eta: seconds of waiting that a pin saves; assumed."""
+    token_s: float = 2.11e-5
+    """Seconds to compute a token again; h100-llama-3.1-8b. From a host: 2.8e-6, at 46.7 GB/s."""
+    pair_s: float = 8.27e-10
+    """Seconds to compute a token's attention to one before it; 0 from a host."""
+    train_share: float = 0.3
+    """Share of the trace's requests whose gaps are learnt, above 0 and at most 1."""
+    n_samples: int = 64
+    """Candidates compared at an eviction; 0 for all."""
+
+    compiled = True
+
+    @staticmethod
+    def value(block: Block, now: Moment, p: Sequence[float]) -> float:
+        n_tokens = (block.depth + 1.0) * p[BLOCK_TOKENS]
+        saved_s = p[QUEUE_S] + p[TOKEN_S] * n_tokens + p[PAIR_S] * 0.5 * n_tokens * n_tokens
+        ttl_s = 0.0
+        if p[SHARE] < 0 or now.now_s <= p[LEARNT_S]:
+            if saved_s > PRIOR_MEAN_S:
+                ttl_s = PRIOR_MEAN_S * math.log(saved_s / PRIOR_MEAN_S)
+        else:
+            best_s = 0.0
+            for i in range(N_QUANTILES):
+                share = p[SHARE] * (i + 1.0) / N_QUANTILES
+                gain_s = share * saved_s - p[QUANTILES + i]
+                if gain_s > best_s:
+                    best_s = gain_s
+                    ttl_s = p[QUANTILES + i]
+        if now.now_s - block.last_access_s >= ttl_s:
+            return block.last_access - LONG_AGO
+        return block.last_access_s + ttl_s
+
+    def bind(self, setting: Setting) -> Binding:
+        binding = super().bind(setting)
+        binding.is_retagged = True
+        binding.is_stamped_on_release = True
+        return binding
+
+    def params(self, setting: Setting) -> NDArray[np.float64]:
+        if not 0 < self.train_share <= 1:
+            raise ConfigError(f"continuum: train_share must be in (0, 1], got {self.train_share}")
+        for name in ("queue_s", "token_s", "pair_s"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ConfigError(
+                    f"continuum: {name} must be at least 0, got {getattr(self, name)}"
+                )
+        n_categories = len(setting.category_names)
+        made = np.zeros((n_categories, QUANTILES + N_QUANTILES))
+        made[:, QUEUE_S], made[:, TOKEN_S], made[:, PAIR_S] = (
+            self.queue_s,
+            self.token_s,
+            self.pair_s,
+        )
+        made[:, BLOCK_TOKENS] = setting.block_size
+        made[:, SHARE] = -1.0
+        if setting.first_part is not None:
+            history = setting.first_part(self.train_share)
+            gap_s = gaps_s(history)
+            if len(gap_s):
+                made[:, LEARNT_S] = history.arrival_s[-1]
+            for category in range(n_categories):
+                own_s = gap_s[history.category == category]
+                if np.isfinite(own_s).sum() <= ENOUGH_GAPS:
+                    own_s = gap_s
+                seen_s = np.sort(own_s[np.isfinite(own_s)])
+                if len(seen_s) > ENOUGH_GAPS:
+                    at = np.ceil(np.arange(1, N_QUANTILES + 1) / N_QUANTILES * len(seen_s))
+                    made[category, SHARE] = len(seen_s) / len(own_s)
+                    made[category, QUANTILES:] = seen_s[at.astype(np.int64) - 1]
+        return made
+
+
+def gaps_s(history: History) -> NDArray[np.float64]:
+    """(n_requests,): seconds to the next request that goes through the end of a path, or inf.
+
+    Requests without blocks end nowhere, and count as followed by none.
+    """
+    found = np.full(len(history.end), np.inf)
+    segment, row = accesses(history)
+    order = np.lexsort((row, segment))
+    segment, row = segment[order], row[order]
+    has_next = segment[1:] == segment[:-1]
+    is_end = history.end[row[:-1]] == segment[:-1]
+    at = np.flatnonzero(has_next & is_end)
+    found[row[at]] = history.arrival_s[row[at + 1]] - history.arrival_s[row[at]]
+    return found

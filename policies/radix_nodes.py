@@ -1,0 +1,291 @@
+"""The nodes of SGLang's radix tree, followed from what a policy is told of single blocks.
+
+A node is a run of blocks, each above the next, that entered together or were cut from such a run:
+where a path ends or leaves the run, it is cut in two, and what lies below counts as used then
+too. Blocks leave one by one, from a node's end; a node that lost some is *condemned*, since the
+engine would have dropped it whole. Knows no order of nodes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..kernels import inner, view
+from .base import Block, Setting
+from .records import numbers_at
+
+NODE = np.dtype(
+    [
+        ("last", "i8"),
+        ("created", "i8"),
+        ("hits", "i8"),
+        ("priority", "f8"),
+        ("end", "i4"),
+        ("block", "i4"),
+        ("n_blocks", "i4"),
+        ("n_children", "i4"),
+        ("is_open", "i4"),
+        ("is_condemned", "i4"),
+    ],
+    align=True,
+)
+"""A node: number of its last use, of its creation, its uses, the highest priority of its users,
+the key of its last block, that block if it is a candidate (else -1), blocks, child nodes; open
+while the request that made it runs on."""
+
+TREE = np.dtype(
+    [
+        (name, "i8")
+        for name in (
+            "n_items",
+            "n_keys",
+            "n_uses",
+            "n_free",
+            "pending",
+            "hit",
+            "inserted",
+            "goes_down",
+            "nodes",
+            "free",
+            "node_of",
+            "above",
+        )
+    ]
+    + [("priority", "f8")]
+)
+"""Sizes, a clock of uses, and what was told last: `pending` is a key in the middle of its node
+with which the blocks that a request found may end; `hit` and `inserted` are the last key of such
+an event, if no other event came since; `goes_down`: whether hits are told from the start of a
+path on. `priority` is that of the request that hit `pending`."""
+
+NONE = -1
+
+Tree = int  # the address of a record of TREE
+
+
+@inner
+def _sizes(tree: Tree) -> Any:
+    return view(tree, (1,), TREE)[0]
+
+
+@inner
+def nodes(tree: Tree) -> NDArray[Any]:
+    """(n_items + 1,) of NODE."""
+    return view(_sizes(tree).nodes, (_sizes(tree).n_items + 1,), NODE)
+
+
+@inner
+def _free(tree: Tree) -> NDArray[np.int32]:
+    return numbers_at(_sizes(tree).free, _sizes(tree).n_items + 1)
+
+
+@inner
+def _node_of(tree: Tree) -> NDArray[np.int32]:
+    return numbers_at(_sizes(tree).node_of, _sizes(tree).n_keys)
+
+
+@inner
+def _above(tree: Tree, key: int) -> int:
+    return int(numbers_at(_sizes(tree).above, _sizes(tree).n_keys)[key])
+
+
+@inner
+def node_of(tree: Tree, key: int) -> int:
+    """Return the node that holds a key; NONE if it is not cached."""
+    return int(_node_of(tree)[key]) if key >= 0 else NONE
+
+
+@inner
+def _new_node(tree: Tree, key: int, priority: float) -> int:
+    """Make a node of one key."""
+    s = _sizes(tree)
+    s.n_free -= 1
+    n = int(_free(tree)[s.n_free])
+    node = nodes(tree)[n]
+    s.n_uses += 1
+    node.last = node.created = s.n_uses
+    node.hits = 0
+    node.priority = priority
+    node.end = key
+    node.block = NONE
+    node.n_blocks = 1
+    node.n_children = 0
+    node.is_open = 1
+    node.is_condemned = 0
+    _node_of(tree)[key] = n
+    return n
+
+
+@inner
+def _split(tree: Tree, key: int) -> None:
+    """Cut a node below a key of its: the lower part stays the node, the upper one is new."""
+    lower = node_of(tree, key)
+    priority = nodes(tree)[lower].priority
+    upper = _new_node(tree, key, priority)
+    a, b = nodes(tree)[upper], nodes(tree)[lower]
+    a.created = b.created
+    a.hits = b.hits + 1
+    a.n_children = 1
+    a.is_open = 0
+    k = _above(tree, key)
+    while k >= 0 and node_of(tree, k) == lower:
+        _node_of(tree)[k] = upper
+        a.n_blocks += 1
+        k = _above(tree, k)
+    b.n_blocks -= a.n_blocks
+
+
+@inner
+def settle(tree: Tree) -> None:
+    """Cut the node in which the blocks that a request found came to an end, if they did."""
+    s = _sizes(tree)
+    key = int(s.pending)
+    s.pending = NONE
+    n = node_of(tree, key)
+    if n >= 0 and nodes(tree)[n].end != key:
+        _split(tree, key)
+        upper = nodes(tree)[node_of(tree, key)]
+        upper.priority = max(upper.priority, s.priority)
+
+
+@inner
+def hit(tree: Tree, block: Block, priority: float) -> int:
+    """Note that a request reused a block; return its node if that still has a candidate."""
+    s = _sizes(tree)
+    key = int(block.key)
+    above = _above(tree, key)
+    if s.pending >= 0:
+        if s.goes_down and above == s.pending:
+            s.pending = NONE  # the run goes on
+        else:
+            settle(tree)
+    n = node_of(tree, key)
+    if n < 0:
+        n = _new_node(tree, key, priority)
+    node = nodes(tree)[n]
+    s.n_uses += 1
+    node.last = s.n_uses
+    node.is_condemned = 0
+    if node.end != key and (s.goes_down or s.hit < 0 or _above(tree, s.hit) != key):
+        s.pending = key  # below it, it may be another node, unused
+        s.priority = priority
+    else:
+        node.priority = max(node.priority, priority)
+    if node.end == key:
+        node.hits += 1
+        node.is_open = 0
+    s.hit = key
+    s.inserted = NONE
+    return n if node.block >= 0 else NONE
+
+
+@inner
+def insert(tree: Tree, block: Block, priority: float) -> None:
+    """Note that a block was cached: below the one cached before it, above it, or on its own."""
+    s = _sizes(tree)
+    settle(tree)
+    key = int(block.key)
+    above = _above(tree, key)
+    if node_of(tree, key) >= 0:  # a second copy
+        return
+    before = s.inserted
+    s.inserted = key
+    s.hit = NONE
+    if before >= 0 and _above(tree, before) == key and node_of(tree, before) >= 0:
+        n = node_of(tree, before)
+        _node_of(tree)[key] = n
+        nodes(tree)[n].n_blocks += 1
+    else:
+        up = node_of(tree, above)
+        if up >= 0:
+            parent = nodes(tree)[up]
+            if parent.end == above and parent.is_open and parent.n_children == 0:
+                _node_of(tree)[key] = up
+                s.n_uses += 1
+                parent.end = key
+                parent.n_blocks += 1
+                parent.last = s.n_uses
+                return
+        _new_node(tree, key, priority)
+    up = node_of(tree, above)
+    if up >= 0:
+        if nodes(tree)[up].end != above:
+            _split(tree, above)
+            up = node_of(tree, above)
+        nodes(tree)[up].n_children += 1
+        nodes(tree)[up].is_open = 0
+
+
+@inner
+def offer(tree: Tree, block: Block, priority: float) -> int:
+    """Note that a block became a candidate; return its node."""
+    s = _sizes(tree)
+    settle(tree)
+    s.hit = s.inserted = NONE
+    key = int(block.key)
+    n = node_of(tree, key)
+    if n < 0:
+        n = _new_node(tree, key, priority)
+    node = nodes(tree)[n]
+    node.is_open = 0
+    if node.end == key:
+        node.block = block.block_id
+    return n
+
+
+@inner
+def withdraw(tree: Tree, block: Block) -> None:
+    """Note that a block is no candidate any more."""
+    n = node_of(tree, int(block.key))
+    if n >= 0 and nodes(tree)[n].block == block.block_id:
+        nodes(tree)[n].block = NONE
+
+
+@inner
+def evict(tree: Tree, block: Block) -> None:
+    """Note that a block left; what is left of its node is condemned."""
+    s = _sizes(tree)
+    s.hit = s.inserted = NONE
+    key = int(block.key)
+    n = node_of(tree, key)
+    if n < 0:
+        return
+    _node_of(tree)[key] = NONE
+    node = nodes(tree)[n]
+    node.n_blocks -= 1
+    above = _above(tree, key)
+    up = node_of(tree, above)
+    if node.n_blocks == 0:
+        _free(tree)[s.n_free] = n
+        s.n_free += 1
+        if up >= 0:
+            nodes(tree)[up].n_children -= 1
+    elif node.end == key and up == n:
+        node.end = above
+        node.is_condemned = 1
+
+
+def make_tree(setting: Setting) -> Tree:
+    """Make an empty tree, which lives as long as the run."""
+    sizes = np.zeros(1, TREE)
+    records = np.zeros(setting.n_items + 1, NODE)
+    free = np.arange(setting.n_items + 1, dtype=np.int32)
+    key_nodes = np.full(setting.n_keys, NONE, np.int32)
+    above = setting.above()
+    for name in ("pending", "hit", "inserted"):
+        sizes[name] = NONE
+    sizes["n_items"], sizes["n_keys"] = setting.n_items, setting.n_keys
+    sizes["n_free"] = setting.n_items + 1
+    sizes["goes_down"] = setting.hits_go_down
+    for name, array in (
+        ("nodes", records),
+        ("free", free),
+        ("node_of", key_nodes),
+        ("above", above),
+    ):
+        sizes[name] = array.ctypes.data
+    setting.keep(sizes, records, free, key_nodes, above)
+    return int(sizes.ctypes.data)

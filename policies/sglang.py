@@ -1,0 +1,185 @@
+"""Evict as SGLang's radix cache does, node after node of its tree."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import ConfigError
+from ..kernels import inner, view
+from .base import Binding, Block, CompiledPolicy, Setting
+from .order import (
+    ENTRY,
+    EVENT_ADD,
+    EVENT_EVICT,
+    EVENT_HIT,
+    EVENT_INSERT,
+    EVENT_VICTIM,
+    ITEM,
+    heap_first,
+    heap_push,
+    heap_remove,
+    heaps_at,
+    items_at,
+)
+from .radix_nodes import Tree, evict, hit, insert, make_tree, nodes, offer, settle, withdraw
+
+LRU, LFU, SLRU, PRIORITY = range(4)
+PROTECTED_AT = 2
+
+STATE = np.dtype(
+    [
+        (name, "i8")
+        for name in ("n_items", "order", "tree", "items", "heap", "n_categories", "priorities")
+    ]
+)
+
+
+@inner
+def _rank(order: int, tree: Tree, n: int) -> float:
+    node = nodes(tree)[n]
+    if node.is_condemned:
+        return -np.inf
+    if order == LRU:
+        return float(node.last)
+    if order == LFU:
+        return float(node.hits)
+    if order == SLRU:
+        return 1.0 if node.hits >= PROTECTED_AT else 0.0
+    return float(node.priority)
+
+
+def _event(event: int, state: int, block: Block) -> float:
+    s = view(state, (1,), STATE)[0]
+    items = items_at(s.items, s.n_items)
+    heap = heaps_at(s.heap, s.n_items + 2)
+    if event == EVENT_VICTIM:
+        settle(s.tree)
+        return float(heap_first(heap, 0))
+    priority = view(s.priorities, (s.n_categories,), np.float64)[int(block.category)]
+    touched = -1
+    x = block.block_id
+    if event == EVENT_HIT:
+        touched = hit(s.tree, block, priority)
+    elif event == EVENT_INSERT:
+        insert(s.tree, block, priority)
+    elif event == EVENT_EVICT:
+        evict(s.tree, block)
+    elif event == EVENT_ADD:
+        touched = offer(s.tree, block, priority)
+    else:
+        heap_remove(items, heap, 0, x)
+        withdraw(s.tree, block)
+    if touched >= 0:
+        if event == EVENT_HIT:
+            x = nodes(s.tree)[touched].block
+            heap_remove(items, heap, 0, x)
+        else:
+            items[x].depth = int(block.depth)
+        items[x].rank = _rank(s.order, s.tree, touched)
+        items[x].last = nodes(s.tree)[touched].last
+        heap_push(items, heap, 0, x)
+    return 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class SglangLru(CompiledPolicy):
+    """Evict the leaf node of SGLang's radix tree unused for longest, down to its first block.
+
+    `RadixCache` and `evict_policy.py` of SGLang. A node is a run of blocks; a request that matches
+    part of it cuts it in two, and both parts count as used now; a leaf leaves whole, then its
+    parent may. So here: of the leaf node that is first in the order the last block leaves, and
+    what is left of the node goes on leaving, before all others, until it is used again.
+
+    Deviations, all of them of the cache that asks: it drops no more than it needs, where SGLang
+    drops the node whole, which may be thousands of tokens more, and asks for all that a request
+    needs even if part of it is free. SGLang looks a request up again while it waits, which
+    refreshes what it matches. Chunks of a prefill and the output are one node here.
+    """
+
+    is_uniform = False
+
+    order: ClassVar[int] = LRU
+
+    def event_function(self) -> Callable[..., float]:
+        return _event
+
+    def priorities_of(self, names: tuple[str, ...]) -> NDArray[np.float64]:
+        """(n_categories,): priority of each category."""
+        return np.zeros(len(names))
+
+    def bind(self, setting: Setting) -> Binding:
+        binding = super().bind(setting)
+        binding.is_retagged = True  # a hit is told with the category of who hits
+        return binding
+
+    def new_state(self, setting: Setting, cache: int) -> NDArray[np.int64]:
+        state = np.zeros(1, STATE)
+        items = np.zeros(setting.n_items, ITEM)
+        heap = np.empty(setting.n_items + 2, ENTRY)
+        heap["x"][0] = 0
+        priorities = np.ascontiguousarray(self.priorities_of(setting.category_names), np.float64)
+        state["n_items"], state["order"] = setting.n_items, self.order
+        state["tree"] = make_tree(setting)
+        state["items"], state["heap"] = items.ctypes.data, heap.ctypes.data
+        state["n_categories"] = len(priorities)
+        state["priorities"] = priorities.ctypes.data
+        setting.keep(items, heap, priorities)
+        return state.view(np.int64)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SglangLfu(SglangLru):
+    """Evict the leaf node of SGLang's radix tree used least often, equal ones in lru order.
+
+    As `sglang-lru`. A use is a request that matched the node to its end; SGLang counts insertions,
+    of which a request makes two or more.
+    """
+
+    order = LFU
+
+
+@dataclass(frozen=True, kw_only=True)
+class SglangSlru(SglangLru):
+    """Evict leaf nodes of SGLang's radix tree used less than twice again in lru order; then others.
+
+    As `sglang-lru`, and uses as of `sglang-lfu`. The two segments have no sizes, and nothing is
+    demoted.
+    """
+
+    order = SLRU
+
+
+@dataclass(frozen=True, kw_only=True)
+class SglangPriority(SglangLru):
+    """Evict the leaf node of SGLang's radix tree of the lowest priority, equal ones in lru order.
+
+    As `sglang-lru`. A node has the highest priority of the requests that used it; here a request
+    has that of its category.
+    """
+
+    priorities: str = ""
+    """CATEGORY:PRIORITY, joined by +; others have 0."""
+
+    order = PRIORITY
+
+    def priorities_of(self, names: tuple[str, ...]) -> NDArray[np.float64]:
+        found = np.zeros(len(names))
+        for part in filter(None, self.priorities.split("+")):
+            name, _, text = part.rpartition(":")
+            try:
+                found[names.index(name)] = float(text)
+            except ValueError:
+                raise ConfigError(
+                    f"sglang-priority: priorities must be CATEGORY:PRIORITY+..., got {part!r}"
+                    f" (categories: {', '.join(names)})"
+                ) from None
+        if not np.isfinite(found).all():
+            raise ConfigError(
+                f"sglang-priority: priorities must be finite, got {self.priorities!r}"
+            )
+        return found
