@@ -420,19 +420,44 @@ def warmup() -> None:
 
 @trace_app.command("describe")
 def trace_describe(
-    trace: Traces, trace_block_size: TraceBlockSize = None, json: AsJson = False
+    trace: Traces,
+    trace_block_size: TraceBlockSize = None,
+    limit: Annotated[int | None, typer.Option(help="Describe only the first N requests.")] = None,
+    html: Annotated[bool, typer.Option("--html", help="Also write a page of figures.")] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="The page's file; default: NAME.html in this folder.")
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the page if it exists.")
+    ] = False,
+    json: AsJson = False,
 ) -> None:
-    """Say what a trace holds: requests, lengths, sessions, ideal hit ratio."""
-    from kvsim.traces.characterize import describe
-    from kvsim.traces.formats import read_traces
+    """Say what a trace holds: arrivals, lengths, turns, reuse, and the memory that takes."""
+    from kvsim.studies.characterisation import study_trace
+    from kvsim.traces.compiled import load_compiled
 
-    description = describe(read_traces(trace, block_size=trace_block_size)).to_dict()
+    page = None
+    if html or out is not None:
+        page = out or Path(f"{trace[0].name.partition('.')[0] or 'trace'}.html")
+        if page.exists() and not overwrite:
+            raise ConfigError(f"{page}: already exists; choose another --out, or pass --overwrite")
+    _say_if_it_compiles()
+    compiled = load_compiled(trace, trace_block_size=trace_block_size, partial_blocks=True)
+    if limit is not None:
+        compiled = compiled.head(limit)
+    study = study_trace(compiled)
+    if page is not None:
+        from kvsim.reports.description.page import write_page
+
+        write_page(study, page)
     if json:
-        _print_json(description)
+        _print_json(study.to_dict())
     else:
-        from kvsim.reports.terminal import show_description
+        from kvsim.reports.description.tables import show_description
 
-        show_description(description, _console())
+        show_description(study.to_dict(), _console())
+        if page is not None:
+            print(f"page: {page}")
 
 
 @trace_app.command("convert")

@@ -13,8 +13,7 @@ from ..traces.characterize.plain import plain
 from ..traces.characterize.reuses import Reuses, reuses_of
 from ..traces.characterize.whole import without_ids
 from ..traces.compiled import CompiledTrace
-from ..traces.prefix_tree import PrefixTree
-from .curves import hit_ratio, lru_curve
+from .curves import lru_curve
 from .group_curves import lru_hits_by_group
 from .live_capacity import LiveCapacity, live_capacities
 from .mrc import curve_points
@@ -84,21 +83,22 @@ def _curves(compiled: CompiledTrace, reuses: Reuses) -> Curves:
         hits = lru_hits_by_group(tree, trace.category, len(names), points.tolist())
     else:
         hits = curve.hits_at(points)[None, :]
+    n_accesses = int(reuses.path_blocks.sum())
     blocks = np.bincount(trace.category, weights=reuses.path_blocks, minlength=len(names))
     few = curve_points(tree, OPTIMUM_POINTS)
     return Curves(
         lru_at_share={
-            f"{100 * share:g}": hit_ratio(int(n), tree)
-            for share, n in zip(SHARES, curve.hits_at(shares), strict=True)
+            f"{100 * share:g}": float(ratio)
+            for share, ratio in zip(SHARES, _ratios(curve.hits_at(shares), n_accesses), strict=True)
         },
         capacity=points,
-        lru=_ratios(hits.sum(axis=0), tree),
+        lru=_ratios(hits.sum(axis=0), n_accesses),
         types=names,
         lru_by_type=np.where(blocks[:, None] > 0, hits / np.maximum(blocks, 1)[:, None], np.nan),
         optimum_capacity=few,
-        optimum=_ratios(optimum_curve(tree, few), tree),
+        optimum=_ratios(optimum_curve(tree, few), n_accesses),
     )
 
 
-def _ratios(hits: NDArray[np.integer], tree: PrefixTree) -> NDArray[np.float64]:
-    return np.array([hit_ratio(int(n), tree) for n in hits])
+def _ratios(hits: NDArray[np.integer], n_accesses: int) -> NDArray[np.float64]:
+    return hits.astype(np.float64) / max(n_accesses, 1)

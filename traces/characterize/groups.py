@@ -49,6 +49,17 @@ def has_turns(trace: Trace) -> bool:
     return trace.sessions is Sessions.GIVEN or bool(trace.covered_tokens.any())
 
 
+def by_code(
+    code: NDArray[np.integer], n_groups: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return entries group by group, each in order, and where groups start, (n_groups + 1,)."""
+    small = code.astype(np.uint16) if n_groups < 2**16 else code  # numpy's radix sort
+    order = np.argsort(small, kind="stable")
+    starts = np.zeros(n_groups + 1, np.int64)
+    np.cumsum(np.bincount(code, minlength=n_groups), out=starts[1:])
+    return order, starts
+
+
 def total(weight: NDArray[np.integer] | NDArray[np.float64], groups: Groups) -> NDArray[np.float64]:
     """Sum a column over each group: (n_groups,)."""
     return np.bincount(groups.code, weight.astype(np.float64), len(groups)).astype(np.float64)

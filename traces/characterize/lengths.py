@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..schema import Trace
-from .groups import Groups, has_turns, ratio, total, types_of
+from .groups import Groups, by_code, has_turns, ratio, total, types_of
 
 SHARES = np.concatenate((np.arange(0, 100) / 100, [0.99, 0.995, 0.999, 1.0]))
 
@@ -37,8 +37,7 @@ class Lengths:
 def lengths_of(trace: Trace) -> Lengths:
     """Measure lengths."""
     kinds = types_of(trace)
-    order = np.argsort(kinds.code, kind="stable")
-    bounds = np.searchsorted(kinds.code[order], np.arange(len(kinds) + 1))
+    order, bounds = by_code(kinds.code, len(kinds))
     n = np.diff(bounds)
     first = later = None
     if has_turns(trace):

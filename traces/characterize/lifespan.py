@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..schema import Trace
-from .groups import types_of
+from .groups import by_code, types_of
 from .reuse_time import time_points
 from .reuses import Reuses
 from .survival import incidence
@@ -63,8 +63,7 @@ def lifespans_of(trace: Trace, reuses: Reuses) -> Lifespans:
     is_alive = ~is_dead & (followed_s >= 0)
     is_reused = reuses.n_uses > 1
     made_by = kinds.code[reuses.first_use]
-    order = np.argsort(made_by, kind="stable")
-    bounds = np.searchsorted(made_by[order], np.arange(len(kinds) + 1))
+    order, bounds = by_code(made_by, len(kinds))
     parts = [order[bounds[i] : bounds[i + 1]] for i in range(len(kinds))]
     names = kinds.names
     if len(names) > 1:

@@ -49,22 +49,15 @@ def locality_of(trace: Trace, reuses: Reuses) -> Locality:
     reused = np.empty((len(rows), N_BINS))
     n_blocks = reuses.path_blocks.astype(np.float64)
     tree = reuses.tree
-    length = np.maximum(n_blocks[reuses.first_use], 1)
-    start, end = tree.depth / length, (tree.depth + tree.n_blocks) / length
-    is_reused = reuses.n_uses > 1
+    made_in = n_blocks[reuses.first_use]
     for i, counted in enumerate(rows):
         blocks, known = n_blocks[counted], reuses.known[counted].astype(np.float64)
         upto = [float(np.minimum(known, edge * blocks).sum()) for edge in edges]
         hit[i] = _ratio(np.diff(upto), blocks.sum() / N_BINS)
         made = counted[reuses.first_use]
-        new, again = (
-            np.array(
-                [float((np.clip(edge, start[of], end[of]) * length[of]).sum()) for edge in edges]
-            )
-            for of in (made, made & is_reused)
-        )
-        n_new = np.diff(new)
-        reused[i] = _ratio(np.diff(again), np.where(n_new >= FEWEST_BLOCKS, n_new, 0.0))
+        new, again = np.zeros(N_BINS), np.zeros(N_BINS)
+        _bin_new_blocks(tree.depth, tree.n_blocks, made_in, made, reuses.n_uses, new, again)
+        reused[i] = _ratio(again, np.where(new >= FEWEST_BLOCKS, new, 0.0))
     return Locality(
         groups=tuple(names),
         position=(edges[:-1] + edges[1:]) / 2,
@@ -109,6 +102,32 @@ def _hits_of_heads(
                 cached[s] = max(cached[s], min(n_kept[t] - depth[s], n_blocks[s]))
             s = parent[s]
     return n_hits
+
+
+@kernel
+def _bin_new_blocks(
+    depth: NDArray[np.int32],
+    n_blocks: NDArray[np.int32],
+    made_in: NDArray[np.float64],
+    is_counted: NDArray[np.bool_],
+    n_uses: NDArray[np.int64],
+    new: NDArray[np.float64],
+    again: NDArray[np.float64],
+) -> None:
+    """Add the blocks of each segment to the bins it reaches into, by the prompt that made it."""
+    for s in range(len(depth)):
+        if not is_counted[s]:
+            continue
+        per_bin = made_in[s] / len(new)
+        start, end = float(depth[s]), float(depth[s] + n_blocks[s])
+        first = min(int(start / per_bin), len(new) - 1)
+        last = min(int(end / per_bin), len(new) - 1)
+        for k in range(first, last + 1):
+            overlap = min(end, (k + 1) * per_bin) - max(start, k * per_bin)
+            if overlap > 0:
+                new[k] += overlap
+                if n_uses[s] > 1:
+                    again[k] += overlap
 
 
 def _ratio(part: NDArray[np.float64], whole: NDArray[np.float64] | float) -> NDArray[np.float64]:

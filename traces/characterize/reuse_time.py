@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ..schema import Trace
 from .fits import FEWEST_RUNS, Fit, fit_mixture, fit_observed
-from .groups import MOST_TURNS, Groups, categories_of, has_turns, types_of
+from .groups import MOST_TURNS, Groups, by_code, categories_of, has_turns, types_of
 from .reuses import Reuses
 from .survival import Incidence, furthest_apart, incidence
 from .weighted import mean, quantiles, share_at
@@ -211,11 +211,8 @@ def _mixture(n_components: int, part: _Part, curve: Incidence, resolution_s: flo
 
 def _by_group(reuses: Reuses, groups: Groups) -> list[_Part]:
     """Split all uses by the group of the earlier request."""
-    code = groups.code[reuses.previous]
-    order = np.argsort(code, kind="stable")
-    at = np.searchsorted(code[order], np.arange(len(groups) + 1))
-    rows = np.argsort(groups.code, kind="stable")
-    rows_at = np.searchsorted(groups.code[rows], np.arange(len(groups) + 1))
+    order, at = by_code(groups.code[reuses.previous], len(groups))
+    rows, rows_at = by_code(groups.code, len(groups))
     idle_s = reuses.idle_s
     parts = []
     for i in range(len(groups)):

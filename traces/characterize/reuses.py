@@ -29,7 +29,7 @@ class Reuses:
     known: NDArray[np.int64]
     """(n_requests,): leading blocks that an earlier request had."""
     row: NDArray[np.int32]
-    """(n_runs,): the request that reuses a run, increasing."""
+    """(n_runs,): the request that reuses a run; runs are in the order of their gaps."""
     previous: NDArray[np.int32]
     """(n_runs,): the request that used it last."""
     n_blocks: NDArray[np.int32]
@@ -58,6 +58,8 @@ def reuses_of(compiled: CompiledTrace) -> Reuses:
     runs = find_runs(tree, int(tree.path_blocks.max(initial=0)))
     n = len(tree.end)
     row = np.repeat(np.arange(n, dtype=np.int32), np.diff(runs.offsets))
+    gap_s = arrival_s[row] - arrival_s[runs.last_use]
+    order = np.argsort(gap_s, kind="stable")  # once, so that later sorts find order
     n_uses = np.zeros(len(tree.parent), np.int64)
     first_use = np.full(len(tree.parent), n, np.int32)
     last_use = np.full(len(tree.parent), -1, np.int32)
@@ -67,10 +69,10 @@ def reuses_of(compiled: CompiledTrace) -> Reuses:
         arrival_s=arrival_s,
         path_blocks=runs.path_blocks,
         known=_summed(row, runs.n_blocks, n),
-        row=row,
-        previous=runs.last_use,
-        n_blocks=runs.n_blocks,
-        gap_s=arrival_s[row] - arrival_s[runs.last_use],
+        row=row[order],
+        previous=runs.last_use[order],
+        n_blocks=runs.n_blocks[order],
+        gap_s=gap_s[order],
         unused=runs.path_blocks - _summed(runs.last_use, runs.n_blocks, n),
         n_uses=n_uses,
         first_use=first_use,

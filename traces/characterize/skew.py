@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from .reuses import Reuses
 
-BLOCK_SHARES = np.concatenate(([0.0], np.geomspace(1e-4, 1.0, 81)))
+BLOCK_SHARES: NDArray[np.float64] = np.concatenate(([0.0], np.geomspace(1e-4, 1.0, 81)))
 TOP = 0.1
 
 
@@ -34,12 +34,13 @@ def skew_of(reuses: Reuses) -> Skew:
     n_blocks = reuses.tree.n_blocks.astype(np.int64)
     n_reuses = reuses.n_uses - 1
     order = np.argsort(-n_reuses, kind="stable")
-    blocks = np.concatenate((np.zeros(1), np.cumsum(n_blocks[order])))
+    blocks = np.concatenate((np.zeros(1), np.cumsum(n_blocks[order].astype(np.float64))))
     summed = np.concatenate(
         (np.zeros(1), np.cumsum((n_reuses * n_blocks)[order].astype(np.float64)))
     )
     total_blocks, total_reuses = float(blocks[-1]), float(summed[-1])
-    points = np.interp(np.append(BLOCK_SHARES, TOP) * total_blocks, blocks, summed)
+    wanted: NDArray[np.float64] = np.append(BLOCK_SHARES, TOP) * total_blocks
+    points = np.interp(wanted, blocks, summed)
     shares = points / total_reuses if total_reuses else np.full(len(points), np.nan)
     return Skew(
         block_share=BLOCK_SHARES,

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..schema import Trace
-from .groups import categories_of, has_turns, ratio, total, types_of
+from .groups import by_code, categories_of, has_turns, ratio, total, types_of
 from .survival import incidence
 
 WINDOW_S = 600.0
@@ -77,8 +77,7 @@ def turns_of(trace: Trace) -> Turns | None:
     p50, p90 = np.percentile(trace.turn, (50, 90), method="inverted_cdf").tolist()
     n_of_category = total(np.ones(len(trace), np.int64), categories)
     horizon_s = duration_s / 2
-    order = np.argsort(categories.code, kind="stable")
-    bounds = np.searchsorted(categories.code[order], np.arange(len(categories) + 1))
+    order, bounds = by_code(categories.code, len(categories))
     gaps = gap_s[is_continued]
     gap_p50_s, follow_s = (
         np.percentile(gaps, (50, 100 * FOLLOWED_SHARE), method="inverted_cdf").tolist()
