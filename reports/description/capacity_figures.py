@@ -42,6 +42,9 @@ def working_set(study: TraceStudy) -> Figure:
             data.append(line(name, found.time_s, found.blocks[at], at))
         data.append(line("used so far", found.time_s, found.distinct, 4))
         data.append(line("will be used again", found.time_s, found.live, OPTIMUM))
+        for drawn in data:  # nothing in use is nowhere on a logarithmic axis
+            drawn["y"] = [y or None for y in drawn["y"]]
+    values = [{"x": [y for drawn in data for y in drawn["y"]]}]
     return Figure(
         key="workingset",
         title="Working set over time",
@@ -52,7 +55,8 @@ def working_set(study: TraceStudy) -> Figure:
         ),
         data=data,
         layout=layout(
-            x=axis("time since the first arrival, s"), y=axis("blocks", rangemode="tozero")
+            x=axis("time since the first arrival, s"),
+            y=log_axis("blocks, log scale", values, count_tick),
         ),
         why_empty=NO_IDS,
     )

@@ -21,6 +21,13 @@ from .drawing import (
 )
 
 MOST_BARS = 20
+IN_ORDER = {
+    "orientation": "h",
+    "x": 0,
+    "y": 1.02,
+    "yanchor": "bottom",
+    "traceorder": "normal",  # stacked bars are else named from the top
+}
 MOST_FITS = 4
 DEFINITIONS = {
     "blocks": "blocks",
@@ -96,7 +103,12 @@ def hits_by_type(study: TraceStudy) -> Figure:
             " to the same cache; what is hit across sessions is a prefix that strangers share."
         ),
         data=data,
-        layout=layout(x=named_axis("type", names), y=percent_axis("blocks hit"), barmode="stack"),
+        layout=layout(
+            x=named_axis("type", names),
+            y=percent_axis("blocks hit"),
+            barmode="stack",
+            legend=IN_ORDER,
+        ),
         why_empty=NO_IDS,
     )
 

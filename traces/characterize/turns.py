@@ -12,8 +12,12 @@ from .groups import by_code, categories_of, has_turns, ratio, total, types_of
 from .survival import incidence
 
 WINDOW_S = 600.0
-"""The windows of Wang et al. (USENIX ATC 2025): ten minutes; shorter ones in a short trace."""
+"""The windows of Wang et al. (USENIX ATC 2025), ten minutes; shorter ones in a short trace, and
+several of them together in a long one."""
 FEWEST_WINDOWS = 6
+MOST_WINDOWS = 36
+FEWEST_REQUESTS = 20
+"""A window with fewer of them tells no share."""
 FOLLOWED_SHARE = 0.9
 """A window counts if a next turn after this share of all gaps would still be in the trace."""
 
@@ -59,7 +63,8 @@ class Turns:
     window_start_s: NDArray[np.float64]
     """(n_windows,): from the first arrival; the windows that can be followed to the end."""
     window_next_first: NDArray[np.float64]
-    """(n_windows,): first turns of the window that are continued within `follow_s`."""
+    """(n_windows,): first turns of the window that are continued within `follow_s`; NaN where
+    there are fewer than `FEWEST_REQUESTS`."""
     window_next_later: NDArray[np.float64]
     """(n_windows,)"""
 
@@ -84,7 +89,8 @@ def turns_of(trace: Trace) -> Turns | None:
         if len(gaps)
         else (None, 0.0)
     )
-    window_s = min(WINDOW_S, duration_s / FEWEST_WINDOWS) or 1.0
+    n_together = max(int(np.ceil(duration_s / WINDOW_S / MOST_WINDOWS)), 1)
+    window_s = min(n_together * WINDOW_S, duration_s / FEWEST_WINDOWS) or 1.0
     n_windows = int((duration_s - follow_s) / window_s + 1e-9)
     window = ((trace.arrival_s - trace.arrival_s[0]) / window_s).astype(np.int64)
     is_next = gap_s <= follow_s
@@ -153,7 +159,7 @@ def _by_window(
 ) -> NDArray[np.float64]:
     n = np.bincount(window[is_counted], minlength=n_windows)[:n_windows]
     n_next = np.bincount(window[is_counted & is_next], minlength=n_windows)[:n_windows]
-    return ratio(n_next.astype(np.float64), n)
+    return ratio(n_next.astype(np.float64), np.where(n >= FEWEST_REQUESTS, n, 0))
 
 
 def _or_none(value: float) -> float | None:
