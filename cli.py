@@ -433,8 +433,7 @@ def trace_describe(
     json: AsJson = False,
 ) -> None:
     """Say what a trace holds: arrivals, lengths, turns, reuse, and the memory that takes."""
-    from kvsim.studies.characterisation import study_trace
-    from kvsim.traces.compiled import load_compiled
+    from kvsim.studies.characterisation import load_for_study, study_trace
 
     page = None
     if html or out is not None:
@@ -442,10 +441,7 @@ def trace_describe(
         if page.exists() and not overwrite:
             raise ConfigError(f"{page}: already exists; choose another --out, or pass --overwrite")
     _say_if_it_compiles()
-    compiled = load_compiled(trace, trace_block_size=trace_block_size, partial_blocks=True)
-    if limit is not None:
-        compiled = compiled.head(limit)
-    study = study_trace(compiled)
+    study = study_trace(load_for_study(trace, trace_block_size=trace_block_size, limit=limit))
     if page is not None:
         from kvsim.reports.description.page import write_page
 

@@ -16,6 +16,7 @@ body { margin: 0 auto; max-width: 1180px; padding: 24px 20px 60px; background: #
 h1 { font-size: 28px; line-height: 1.25; margin: 0 0 8px; overflow-wrap: anywhere; }
 h2 { font-size: 20px; margin: 40px 0 8px; }
 h3 { font-size: 16px; margin: 0 0 4px; }
+.scroll + h3 { margin-top: 28px; }
 p { max-width: 75ch; margin: 8px 0; overflow-wrap: anywhere; }
 p.loss { border-left: 4px solid #d55e00; padding-left: 10px; }
 .scroll { overflow-x: auto; }

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +14,7 @@ from ..traces.characterize import Characterisation, characterise
 from ..traces.characterize.plain import plain
 from ..traces.characterize.reuses import Reuses, reuses_of
 from ..traces.characterize.whole import without_ids
-from ..traces.compiled import CompiledTrace
+from ..traces.compiled import CompiledTrace, load_compiled
 from .curves import lru_curve
 from .group_curves import lru_hits_by_group
 from .live_capacity import LiveCapacity, live_capacities
@@ -57,6 +59,20 @@ class TraceStudy:
         """Return plain values, ready for JSON."""
         more = {"curves": plain(self.curves), "capacity": plain(self.capacity)}
         return self.characterisation.to_dict() | more
+
+
+def load_for_study(
+    paths: Sequence[Path], *, trace_block_size: int | None = None, limit: int | None = None
+) -> CompiledTrace:
+    """Load what `study_trace` needs and no more: the block ids are dropped once there is a tree.
+
+    Raises:
+        TraceError: a file is missing or wrong, or the limit is not at least 1.
+    """
+    compiled = without_ids(
+        load_compiled(paths, trace_block_size=trace_block_size, partial_blocks=True)
+    )
+    return compiled if limit is None else compiled.head(limit)
 
 
 def study_trace(compiled: CompiledTrace) -> TraceStudy:

@@ -15,6 +15,7 @@ from ..traces.prefix_tree import compile_tree
 from ..traces.schema import Sessions, Trace
 from ..traces.sessions import infer_sessions
 from .bound import bound, hardware
+from .characterisation import study_trace
 from .mrc import miss_ratio_curve
 from .replay import run_replay
 
@@ -48,6 +49,9 @@ def warm_up() -> Iterator[tuple[str, float]]:
     start = time.perf_counter()
     bound(parts, {"gpu": 3, "host": 3}, hardware(RunConfig(), gb_per_s={"host": 1.0}))
     yield "bounds", time.perf_counter() - start
+    start = time.perf_counter()
+    study_trace(parts)
+    yield "trace description", time.perf_counter() - start
     for name in POLICIES:
         start = time.perf_counter()
         miss_ratio_curve(parts, [8], [name])

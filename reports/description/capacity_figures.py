@@ -12,6 +12,7 @@ from ...traces.characterize.tree_picture import TreePicture
 from .. import units
 from ..style import OPTIMUM, Figure, axis, escape, layout, line, log_axis, look
 from .drawing import (
+    MOST_LINES,
     NO_IDS,
     bars,
     count_tick,
@@ -69,10 +70,11 @@ def hit_curves(study: TraceStudy) -> Figure:
     if found is not None:
         if len(found.types) > 1:
             n_of = study.characterisation.description.requests_per_category
-            chosen = largest(found.types, np.array(list(n_of.values())))[:5]
+            chosen = largest(found.types, np.array(list(n_of.values())))
+            chosen = chosen[: MOST_LINES - 1]
             data = lines(found.types, found.capacity, found.lru_by_type, chosen)
         name = "all requests" if len(found.types) > 1 else "LRU"
-        data.append(line(name, found.capacity, 100 * found.lru, 5 if data else 0))
+        data.append(line(name, found.capacity, 100 * found.lru, len(data)))
         data.append(line("optimum", found.optimum_capacity, 100 * found.optimum, OPTIMUM))
     return Figure(
         key="curves",

@@ -11,19 +11,34 @@ from numpy.typing import NDArray
 from .. import units
 from ..style import axis, escape, line, log_axis
 
-MOST_LINES = 6
-"""Lines of a figure that can still be told apart."""
+MOST_LINES = 5
+"""Lines of a figure that can be told apart without their colours: as many as there are dashes."""
+MANY_NAMES = 8
+"""Names below an axis for which a figure takes the whole width."""
+NAME_CHARS = 16
 ONLY_TYPE = "request"
 NO_IDS = "Nothing to draw: the trace has no block ids, so nothing is known of reuse."
 
 
 def name_of(kind: str) -> str:
-    """Return a type's or category's name, short and safe; what files call nothing, "requests"."""
+    """Return a type's name, short and safe; "all requests" where the file names none."""
+    return "all requests" if kind == ONLY_TYPE else escape(units.plain(kind, NAME_CHARS))
+
+
+def category_name(category: str, max_chars: int = NAME_CHARS) -> str:
+    """Return a category's name, its type shortened but not its turn; not yet safe.
+
+    >>> category_name("request-6+"), category_name("text-1")
+    ('turn 6+', 'text-1')
+    >>> category_name("retrieval-augmented-2")
+    'retrieval-augm…-2'
+    """
+    kind, _, turn = category.rpartition("-")
     if kind == ONLY_TYPE:
-        return "all requests"
-    if kind.startswith(f"{ONLY_TYPE}-"):
-        return f"turn {kind[len(ONLY_TYPE) + 1 :]}"
-    return escape(units.plain(kind, 24))
+        return f"turn {turn}"
+    if len(category) <= max_chars or not kind:
+        return units.plain(category, max_chars)
+    return f"{units.plain(kind, max_chars - 1)}-{turn}"
 
 
 def largest(names: Sequence[str], weight: NDArray[np.floating] | NDArray[np.integer]) -> list[int]:

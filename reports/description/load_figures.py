@@ -6,9 +6,11 @@ import numpy as np
 
 from ...studies.characterisation import TraceStudy
 from .. import units
-from ..style import OPTIMUM, Figure, axis, layout, line, log_axis, look
+from ..style import OPTIMUM, Figure, axis, escape, layout, line, log_axis, look
 from .drawing import (
+    MANY_NAMES,
     bars,
+    category_name,
     count_tick,
     largest,
     lines,
@@ -32,8 +34,8 @@ def load_figures(study: TraceStudy) -> list[Figure]:
         lengths(study, "input"),
         lengths(study, "output"),
         turns(study),
-        next_turn(study),
         next_turn_over_time(study),
+        next_turn(study),
     ]
 
 
@@ -156,7 +158,7 @@ def next_turn(study: TraceStudy) -> Figure:
     if found is not None and found.next_turn_seen.any():
         order = np.argsort(-found.n_of_category, kind="stable")[:MOST_BARS]
         chosen = sorted(i for i in order.tolist() if found.n_of_category[i] > 0)
-        names = [name_of(found.categories[i]) for i in chosen]
+        names = [escape(category_name(found.categories[i])) for i in chosen]
         is_short = len(names) <= 8
         for at, (label, values) in enumerate(
             (("seen in the trace", found.next_turn_seen), ("allowing for its end", found.next_turn))
@@ -179,6 +181,7 @@ def next_turn(study: TraceStudy) -> Figure:
             y=percent_axis("continued"),
             barmode="group",
         ),
+        is_wide=len(names) > MANY_NAMES,
         why_empty=NO_TURNS if found is None else "Nothing to draw: no session has a second turn.",
     )
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
+from numpy.typing import NDArray
 
 from ...studies.characterisation import TraceStudy
 from ...traces.characterize.reuse_time import CategoryFit
 from .. import units
-from ..style import OPTIMUM, Figure, axis, layout, line, look
+from ..style import OPTIMUM, Figure, axis, escape, layout, line, look
 from .drawing import (
+    MANY_NAMES,
     MOST_LINES,
     NO_IDS,
     bars,
+    category_name,
     largest,
     lines,
     name_of,
@@ -145,8 +150,8 @@ def reuse_times(study: TraceStudy) -> Figure:
     found = study.characterisation.reuse_times
     data = []
     if found is not None:
-        ends = np.nan_to_num(found.expected[:, -1])
-        data = lines(found.types, found.time_s, found.expected, largest(found.types, ends))
+        chosen = largest(found.types, _requests_of(study, found.types))
+        data = lines(found.types, found.time_s, found.expected, chosen)
     return Figure(
         key="reusetime",
         title="Time to the next use",
@@ -170,7 +175,7 @@ def lifespans(study: TraceStudy) -> Figure:
     found = study.characterisation.lifespans
     data = []
     if found is not None:
-        chosen = largest(found.types, np.nan_to_num(found.reused))
+        chosen = largest(found.types, _requests_of(study, found.types))
         data = lines(found.types, found.time_s, found.expected, chosen, shape="hv")
     return Figure(
         key="lifespan",
@@ -203,7 +208,7 @@ def _fit_figure(key: str, found: CategoryFit | None) -> Figure:
     title = "Fits of reuse times"
     words = ""
     if found is not None:
-        title = f"Reuse time of {units.plain(_plain_name(found.category), 40)}, fitted"
+        title = f"Reuse time of {units.plain(category_name(found.category, 40), 40)}, fitted"
         data = [
             line("observed", found.time_s, 100 * found.expected, 0, shape="hv"),
             line("exponential", found.time_s, 100 * found.exponential.share_by(found.time_s), 1),
@@ -233,7 +238,7 @@ def stability(study: TraceStudy) -> Figure:
     fits = study.characterisation.fits
     chosen = sorted(range(len(fits)), key=lambda i: (-fits[i].n_blocks, i))[:MOST_BARS]
     fits = [fits[i] for i in sorted(chosen)]
-    names = [name_of(fit.category) for fit in fits]
+    names = [escape(category_name(fit.category)) for fit in fits]
     nan = float("nan")
     drift = [nan if fit.drift is None else 100 * fit.drift for fit in fits]
     turn = [nan if fit.to_next_turn is None else 100 * fit.to_next_turn for fit in fits]
@@ -255,9 +260,10 @@ def stability(study: TraceStudy) -> Figure:
         data=data,
         layout=layout(
             x=named_axis("category", names),
-            y=axis("distance, percentage points", rangemode="tozero"),
+            y=axis("distance, pp", rangemode="tozero"),
             barmode="group",
         ),
+        is_wide=len(names) > MANY_NAMES,
         why_empty=NO_FITS,
     )
 
@@ -311,7 +317,7 @@ def heads(study: TraceStudy) -> Figure:
     )
 
 
-def _plain_name(category: str) -> str:
-    """Return a category's name for a heading, which the page itself makes safe."""
-    prefix = "request-"
-    return f"turn {category[len(prefix) :]}" if category.startswith(prefix) else category
+def _requests_of(study: TraceStudy, types: Sequence[str]) -> NDArray[np.float64]:
+    """Return the requests of each type, and of "all" where that leads the types."""
+    n_of = list(study.characterisation.description.requests_per_category.values())
+    return np.array([sum(n_of), *n_of] if len(types) > len(n_of) else n_of, np.float64)
