@@ -449,25 +449,47 @@ def warmup(
     from kvsim.policies import POLICIES
     from kvsim.studies.warmup import quick_policies, warm_up
 
-    for name, seconds in warm_up(POLICIES if every else policies or quick_policies()):
+    named = POLICIES if every else policies or quick_policies()
+    for name, seconds in warm_up(named, with_descriptions=every):
         print(f"{name:<40}{seconds:6.1f} s")
 
 
 @trace_app.command("describe")
 def trace_describe(
-    trace: Traces, trace_block_size: TraceBlockSize = None, json: AsJson = False
+    trace: Traces,
+    trace_block_size: TraceBlockSize = None,
+    limit: Annotated[int | None, typer.Option(help="Describe only the first N requests.")] = None,
+    html: Annotated[bool, typer.Option("--html", help="Also write a page of figures.")] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="The page's file; default: NAME.html in this folder.")
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the page if it exists.")
+    ] = False,
+    json: AsJson = False,
 ) -> None:
-    """Say what a trace holds: requests, lengths, sessions, ideal hit ratio."""
-    from kvsim.traces.characterize import describe
-    from kvsim.traces.formats import read_traces
+    """Say what a trace holds: arrivals, lengths, turns, reuse, and the memory that takes."""
+    from kvsim.studies.characterisation import load_for_study, study_trace
 
-    description = describe(read_traces(trace, block_size=trace_block_size)).to_dict()
+    page = None
+    if html or out is not None:
+        page = out or Path(f"{trace[0].name.partition('.')[0] or 'trace'}.html")
+        if page.exists() and not overwrite:
+            raise ConfigError(f"{page}: already exists; choose another --out, or pass --overwrite")
+    _say_if_it_compiles()
+    study = study_trace(load_for_study(trace, trace_block_size=trace_block_size, limit=limit))
+    if page is not None:
+        from kvsim.reports.description.page import write_page
+
+        write_page(study, page)
     if json:
-        _print_json(description)
+        _print_json(study.to_dict())
     else:
-        from kvsim.reports.terminal import show_description
+        from kvsim.reports.description.tables import show_description
 
-        show_description(description, _console())
+        show_description(study.to_dict(), _console())
+        if page is not None:
+            print(f"page: {page}")
 
 
 @trace_app.command("convert")

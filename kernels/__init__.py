@@ -329,7 +329,7 @@ def kept_folder() -> Path:
     root = Path(__file__).parents[1]
     stamps = []
     for folder in ("calibration", "kernels", "policies", "sim", "studies", "traces"):
-        for path in (root / folder).glob("*.py"):
+        for path in (root / folder).rglob("*.py"):
             source = path.read_bytes()
             if b"numba" in source or b"kernels import" in source:
                 stamps.append((path.name, sha256(source).digest()))

@@ -50,6 +50,9 @@ class Figure:
     data: list[dict[str, Any]]
     """Empty: there is nothing to draw."""
     layout: dict[str, Any]
+    is_wide: bool = False
+    """Whether it takes the page's whole width."""
+    why_empty: str = "Nothing to draw: the run has no such data."
 
 
 def look(at: int | str) -> Look:

@@ -109,60 +109,6 @@ def show_policies(policies: Sequence[tuple[str, str, str]], console: Console) ->
     console.print(table)
 
 
-def show_description(description: Mapping[str, Any], console: Console) -> None:
-    """Print what `traces.characterize` says of a trace."""
-    d = description
-    rate = number(d, "rate_per_s")
-    console.print(line(text(d, "name"), "bold"))
-    words = f"{units.plural(number(d, 'requests'), 'request')} over "
-    words += units.duration(number(d, "duration_s"))
-    console.print(line(words + (f", {units.amount(rate)} a second" if rate is not None else "")))
-    sessions = units.plural(number(d, "sessions"), "session")
-    console.print(line(f"{sessions}, known from: {text(d, 'sessions_are')}"))
-    for reason, n in counts(d, "dropped").items():
-        console.print(line(f"! {units.plural(n, 'row')} dropped: {reason}"))
-    console.print()
-    columns = ("mean", "p50", "p90", "p99", "max", "total")
-    table = number_table("tokens", *columns, is_first_name=True)
-    for name, key in (("prompt", "input_tokens"), ("output", "output_tokens")):
-        values = [number(d, key, column) for column in columns]
-        table.add_row(name, units.amount(values[0]), *map(units.count, values[1:]))
-    console.print(table)
-    console.print()
-    table = facts_table("reuse")
-    size = units.plural(number(d, "block_size"), "token")
-    table.add_row("block accesses", units.count(number(d, "block_accesses")), f"blocks of {size}")
-    table.add_row("unique blocks", units.count(number(d, "unique_blocks")), "")
-    for name, key in (("blocks", "ideal_hit_ratio_blocks"), ("tokens", "ideal_hit_ratio_tokens")):
-        ratio = number(d, key)
-        what = f"{share_bar(ratio)} if nothing were evicted"
-        table.add_row(f"ideal hit ratio, {name}", units.percent(ratio), what)
-    console.print(table)
-    for noun in ("category", "turn"):
-        _show_shares(d.get(f"requests_per_{noun}"), noun, console)
-
-
-def _show_shares(table: object, noun: str, console: Console) -> None:
-    """Print how many requests each category or turn has; the sixth and later turns together."""
-    if not isinstance(table, Mapping) or len(table) < 2:
-        return
-    n_of = {units.plain(name, 30): number(table, name) or 0 for name in table}
-    if noun == "turn" and len(n_of) > 6:
-        late = list(n_of)[5:]
-        n_of = {
-            **{name: n_of[name] for name in list(n_of)[:5]},
-            "6+": sum(n_of[name] for name in late),
-        }
-    total = sum(n_of.values())
-    rows = number_table(noun, "requests", "share", is_first_name=True)
-    rows.add_column(no_wrap=True)
-    for name, n in n_of.items():
-        share = n / total if total else None
-        rows.add_row(Text(name), units.count(n), units.percent(share), Text(share_bar(share)))
-    console.print()
-    console.print(rows)
-
-
 def _cache_table(summary: Summary) -> Table:
     hit, bound = (number(summary, c.keys[0]) for c in CACHE[:2])
     lookups = units.count(number(summary, "lookup_tokens"))

@@ -19,7 +19,7 @@ from .. import ConfigError
 from ..kernels import kernel
 from ..sim.lru_hits import lru_hits
 from ..traces.prefix_tree import PrefixTree
-from .runs import find_runs
+from ..traces.runs import Runs, find_runs
 
 
 def checked_capacity(capacity: int) -> int:
@@ -95,9 +95,7 @@ def lru_curve(tree: PrefixTree) -> LruCurve:
     """
     longest = int(tree.path_blocks.max(initial=0))
     runs = find_runs(tree, longest)
-    fenwick = np.zeros(len(runs.path_blocks) + 1, np.int64)
-    start = np.empty(len(runs.last_use), np.int64)
-    _newer_blocks(runs.offsets, runs.last_use, runs.n_blocks, runs.path_blocks, fenwick, start)
+    start = newer_blocks(runs)
     # a run is a ramp from `start` to `start + n_blocks`: sort both ends, sum up the slopes
     turns = np.concatenate((start << 1, (start + runs.n_blocks << 1) | 1, np.zeros(1, np.int64)))
     turns.sort()
@@ -106,6 +104,17 @@ def lru_curve(tree: PrefixTree) -> LruCurve:
     hits = np.concatenate((np.zeros(1, np.int64), np.cumsum(slope[:-1] * np.diff(at))))
     is_last = np.concatenate((at[1:] != at[:-1], np.ones(1, np.bool_)))
     return LruCurve(tree=tree, longest=longest, capacity=at[is_last], hits=hits[is_last])
+
+
+def newer_blocks(runs: Runs) -> NDArray[np.int64]:
+    """Distinct blocks used since each run was used last, before it is used again: (n_runs,).
+
+    Its blocks are found again, shallow to deep, by an LRU cache of 1, 2, ... blocks more.
+    """
+    fenwick = np.zeros(len(runs.path_blocks) + 1, np.int64)
+    newer = np.empty(len(runs.last_use), np.int64)
+    _newer_blocks(runs.offsets, runs.last_use, runs.n_blocks, runs.path_blocks, fenwick, newer)
+    return newer
 
 
 @kernel

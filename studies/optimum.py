@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from ..kernels import inner, kernel
 from ..traces.prefix_tree import PrefixTree
+from ..traces.runs import Runs, find_runs
 from .curves import checked_capacity
-from .runs import Runs, find_runs
 
 _BITS = 5
 """A word of the set of future requests has 2 ** _BITS bits, and one bit in the level above."""

@@ -25,7 +25,9 @@ def quick_policies() -> list[str]:
     return [name for name in POLICIES if not issubclass(find_policy(name), CompiledPolicy)]
 
 
-def warm_up(policies: Iterable[str]) -> Iterator[tuple[str, float]]:
+def warm_up(
+    policies: Iterable[str], *, with_descriptions: bool = False
+) -> Iterator[tuple[str, float]]:
     """Do each kind of work once; yield what it was and how long it took, in seconds.
 
     Raises:
@@ -61,6 +63,10 @@ def warm_up(policies: Iterable[str]) -> Iterator[tuple[str, float]]:
     start = time.perf_counter()
     bound(parts, {"gpu": 3, "host": 3}, hardware(RunConfig(), gb_per_s={"host": 1.0}))
     yield "bounds", time.perf_counter() - start
+    if with_descriptions:
+        start = time.perf_counter()
+        study_trace(parts)
+        yield "trace description", time.perf_counter() - start
     for name in policies:
         start = time.perf_counter()
         miss_ratio_curve(parts, [8], [name])

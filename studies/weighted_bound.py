@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..traces.prefix_tree import PrefixTree
+from ..traces.runs import find_runs
 from .interval_flow import Bundles, most_worth
-from .runs import find_runs
 
 MAX_PIECES = 60_000
 """Pieces are as short as keeps their number below this, or one a bundle."""

@@ -175,6 +175,34 @@ def test_rows_without_input_are_dropped_counted_and_shown(kvsim: Kvsim, tmp_path
     assert "no input" in kvsim("trace", "describe", path).out
 
 
+def test_describe_writes_a_page_and_replaces_none(
+    kvsim: Kvsim, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = [ROW | {"timestamp": 1000 * k, "type": "<script>"} for k in range(4)]
+    path = write_rows(tmp_path / "t.jsonl", [*rows, ROW | {"type": "b"}])
+    assert "page: t.html" in kvsim("trace", "describe", path, "--html").out
+    page = (tmp_path / "t.html").read_text()
+    assert "&lt;script&gt;" in page
+    assert page.count("<script>") == 2  # plotly.js and the figures
+    kvsim("trace", "describe", path, "--html").says("t.html: already exists", "--overwrite")
+    kvsim("trace", "describe", path, "--html", "--overwrite", "--json").json()
+    kvsim("trace", "describe", path, "--out", tmp_path / "no" / "p.html").says("cannot be written")
+    told = kvsim("trace", "describe", path, "--limit", 2, "--json").json()
+    assert told["requests"] == 2
+    assert told["hits"]["by_definition"]["blocks"] == 0.5
+    kvsim("trace", "describe", path, "--limit", 0).says("at least 1 request")
+
+
+def test_a_trace_without_ids_is_described(kvsim: Kvsim, tmp_path: Path) -> None:
+    rows = [ROW | {"timestamp": 1000 * k, "hash_ids": []} for k in range(4)]
+    path = write_rows(tmp_path / "t.jsonl", rows)
+    told = kvsim("trace", "describe", path, "--trace-block-size", 16, "--json").json()
+    assert told["hits"] is None
+    assert told["arrivals"]["per_s"]
+    assert "no block ids" in kvsim("trace", "describe", path, "--trace-block-size", 16).out
+
+
 def test_unsorted_and_equal_arrivals(kvsim: Kvsim, tmp_path: Path) -> None:
     rows = [ROW | {"timestamp": t, "hash_ids": [t]} for t in (3000, 1000, 2000, 1000, 1000)]
     summary = kvsim("replay", write_rows(tmp_path / "t.jsonl", rows), *SMALL, "--json").json()

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from kvsim.reports import terminal
 from kvsim.reports.comparison import show_comparison
+from kvsim.reports.description.tables import show_description
 
 Summaries = Callable[..., dict[str, Any]]
 
@@ -108,7 +109,7 @@ def test_a_description_shows_lengths_reuse_and_turns(n_turns: int) -> None:
     spread = dict.fromkeys(("mean", "p50", "p90", "p99", "max"), 1_048_576)
     spread |= {"total": 123_456_789_012}
     text = printed(
-        terminal.show_description,
+        show_description,
         {
             "name": "chats",
             "requests": 1234,

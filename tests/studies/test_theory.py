@@ -12,8 +12,8 @@ from prefix_traces import Path, n_leading, prefix_traces, tree_of
 from kvsim.policies import make_policy
 from kvsim.sim.prefix_replay import replay
 from kvsim.studies.curves import lru_curve
-from kvsim.studies.runs import find_runs
 from kvsim.traces.prefix_tree import PrefixTree
+from kvsim.traces.runs import find_runs
 
 
 @settings(deadline=None)

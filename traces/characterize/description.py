@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .chain import known_prefixes
-from .schema import Trace
+from ..chain import known_prefixes
+from ..schema import Trace
+from .reuses import Reuses
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,8 +57,25 @@ class Description:
 
 
 def describe(trace: Trace) -> Description:
-    """Measure `trace`."""
-    accesses, hits, unique, hit_tokens = _reuse(trace)
+    """Measure `trace`, which must still have its block ids (see `describe_compiled`)."""
+    n_ids = np.diff(trace.block_offsets)
+    known = known_prefixes(trace.block_ids, trace.block_offsets)
+    return _describe(trace, trace.block_size, known, int((n_ids - known).sum()))
+
+
+def describe_compiled(trace: Trace, reuses: Reuses) -> Description:
+    """Measure a trace of which the prefix tree of its prompts is known, but perhaps no ids."""
+    tree = reuses.tree
+    return _describe(trace, tree.block_size, reuses.known, tree.n_keys)
+
+
+def _describe(trace: Trace, block_size: int, known: NDArray[np.int64], unique: int) -> Description:
+    """Describe; `known` are the leading blocks of each request that an earlier one had."""
+    prompt = np.minimum(trace.input_tokens, trace.covered_tokens)
+    in_prompt = -(-prompt // block_size)
+    n_hit = np.minimum(known, in_prompt)
+    accesses, hits = int(in_prompt.sum()), int(n_hit.sum())
+    hit_tokens = int(np.minimum(n_hit * block_size, prompt).sum())
     duration_s = float(trace.arrival_s[-1] - trace.arrival_s[0])
     turns, n_of_turn = np.unique(trace.turn, return_counts=True)
     n_of_category = np.bincount(trace.category, minlength=len(trace.category_names))
@@ -68,7 +86,7 @@ def describe(trace: Trace) -> Description:
         rate_per_s=len(trace) / duration_s if duration_s > 0 else None,
         input_tokens=_spread(trace.input_tokens),
         output_tokens=_spread(trace.output_tokens),
-        block_size=trace.block_size,
+        block_size=block_size,
         block_accesses=accesses,
         unique_blocks=unique,
         ideal_hit_ratio_blocks=hits / accesses if accesses else 0.0,
@@ -79,18 +97,6 @@ def describe(trace: Trace) -> Description:
         requests_per_category=dict(zip(trace.category_names, n_of_category.tolist(), strict=True)),
         dropped=dict(trace.dropped),
     )
-
-
-def _reuse(trace: Trace) -> tuple[int, int, int, int]:
-    """Return accesses, hits and distinct blocks, and tokens of the hits."""
-    n_ids = np.diff(trace.block_offsets)
-    known = known_prefixes(trace.block_ids, trace.block_offsets)
-    prompt = np.minimum(trace.input_tokens, trace.covered_tokens)
-    in_prompt = -(-prompt // trace.block_size)
-    hits = np.minimum(known, in_prompt)
-    hit_tokens = np.minimum(hits * trace.block_size, prompt)
-    unique = int((n_ids - known).sum())
-    return int(in_prompt.sum()), int(hits.sum()), unique, int(hit_tokens.sum())
 
 
 def _spread(values: NDArray[np.int64]) -> Spread:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..kernels import kernel
-from ..traces.prefix_tree import PrefixTree
+from .prefix_tree import PrefixTree
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,1 @@
+"""What `kvsim trace describe` shows: tables, and a page of figures."""
