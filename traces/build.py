@@ -27,6 +27,10 @@ def build(rows: Rows, *, name: str | None = None, block_size: int | None = None)
     """
     _check_request_ids(rows)
     request_id = rows.row if rows.request_id is None else rows.request_id
+    if rows.children_show_outputs:
+        from .outputs import with_outputs_of_children
+
+        rows = with_outputs_of_children(rows, _block_size(rows, block_size))
     rows = _usable(replace(rows, request_id=request_id))
     size = _block_size(rows, block_size)
     trace = Trace(

@@ -8,12 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..kernels import jitted
-from .block_size import infer_block_size
 from .rows import Rows
 
 
-def with_outputs_of_children(rows: Rows) -> Rows:
-    """Let each request's ids go on into its output where a child's prompt repeats it.
+def with_outputs_of_children(rows: Rows, size: int) -> Rows:
+    """Let each request's ids, of `size`-token blocks, go on into an output that a child repeats.
 
     A child's prompt holds its parent's prompt, output and then new text. It shows the output if
     it is long enough for all of it and has the same blocks up to the parent's last, which may
@@ -23,7 +22,6 @@ def with_outputs_of_children(rows: Rows) -> Rows:
     """
     assert rows.parent is not None
     n_ids = np.diff(rows.block_offsets)
-    size = rows.block_size or infer_block_size(rows.input_tokens, n_ids)
     whole = rows.input_tokens + rows.output_tokens
     child, n_new = _shown(
         rows.block_ids, rows.block_offsets, rows.parent, rows.input_tokens, whole, size

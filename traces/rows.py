@@ -75,6 +75,8 @@ class Rows:
     sessions: Sessions = Sessions.GIVEN
     """How session, parent and turn came about, where they are there."""
     name: str | None = None
+    children_show_outputs: bool = False
+    """Whether ids may go on into outputs that the prompts of later turns repeat."""
     dropped: dict[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     """What was inferred or is absent, a sentence each."""

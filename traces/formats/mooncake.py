@@ -13,11 +13,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from ... import ConfigError
 from ..rows import MILLISECONDS, NAMES, Rows
 from ..units import are_seconds_read_as_ms
 from .json_rows import BOM, JsonRows
 
 _MS = ("delay", "delay_ms", "created_time", MILLISECONDS)
+_PER_S = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
 _NAMES = {
     **NAMES,
     "arrival_s": ("created_time", *NAMES["arrival_s"]),
@@ -31,14 +33,22 @@ def sniff(start: bytes) -> bool:
     return start.removeprefix(BOM).lstrip().startswith(b"{")
 
 
-def read(paths: Sequence[Path]) -> Rows:
-    """Read files as consecutive parts of one trace; names mean the same in all of them."""
-    columns = JsonRows(_NAMES, per_s=dict.fromkeys(_MS, 1000.0))
+def read(paths: Sequence[Path], *, time_unit: str = "") -> Rows:
+    """Read files as consecutive parts of one trace; names mean the same in all of them.
+
+    `time_unit` (s, ms, us or ns) is that of `timestamp`; left out, it is what is plausible.
+    """
+    if time_unit and time_unit not in _PER_S:
+        raise ConfigError(f"time_unit must be one of {', '.join(_PER_S)}, got {time_unit!r}")
+    per_s = dict.fromkeys(_MS, 1000.0) | {MILLISECONDS: _PER_S.get(time_unit, 1000.0)}
+    columns = JsonRows(_NAMES, per_s=per_s)
     for path in paths:
         columns.read(path)
     rows = columns.rows()
-    if rows.session is None or not are_seconds_read_as_ms(
-        rows.arrival_s, rows.session, rows.output_tokens
+    if (
+        time_unit
+        or rows.session is None
+        or not are_seconds_read_as_ms(rows.arrival_s, rows.session, rows.output_tokens)
     ):
         return rows
     note = "timestamp is taken for seconds: as milliseconds, turns would outrun any decoder"

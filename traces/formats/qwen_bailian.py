@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 import orjson
 
-from ..outputs import with_outputs_of_children
 from ..rows import Rows
 from ..schema import Trace
 from ..sessions import roots
@@ -54,8 +53,13 @@ def read(paths: Sequence[Path], *, output_blocks: bool = True) -> Rows:
     parent = np.array([row_of.get(name, -1) if _is_name(name) else -1 for name in told], np.int64)
     dangling = sum(not _is_name(name) or (name != -1 and name not in row_of) for name in told)
     notes = (f"{dangling} parents are not in the file",) if dangling else ()
-    rows = replace(rows, parent=parent, session=roots(parent), notes=notes)
-    return with_outputs_of_children(rows) if output_blocks else rows
+    return replace(
+        rows,
+        parent=parent,
+        session=roots(parent),
+        children_show_outputs=output_blocks,
+        notes=notes,
+    )
 
 
 def _is_name(value: object) -> bool:

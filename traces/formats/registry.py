@@ -60,15 +60,15 @@ FORMATS: dict[str, Format] = {
         read=qwen_bailian.read,
         write=qwen_bailian.write,
     ),
-    "weka": Format(
-        what="JSON lines with a Claude Code session each",
-        sniff=weka.sniff,
-        read=weka.read,
-    ),
     "agentic-mooncake": Format(
         what="Mooncake v2: a header, then requests with plays and dependencies",
         sniff=agentic_mooncake.sniff,
         read=agentic_mooncake.read,
+    ),
+    "weka": Format(
+        what="JSON lines with a Claude Code session each",
+        sniff=weka.sniff,
+        read=weka.read,
     ),
     "dynamo": Format(
         what="Dynamo request traces, JSON lines of events",
