@@ -238,7 +238,7 @@ BAD_FILES = [
     (GOOD_LINE + b'{"a": ' + b"[" * 5000 + b"\n", ":2: line must be a JSON object, got '{"),
     (b"\x00\x01\x02garbage", "must be a known trace format: one of parquet, "),
     (b"[1, 2]", "must be a known trace format: one of parquet, "),
-    (b'{"chat_id": 1, "timestamp": 2}\n', ":1: input_length must be given, got nothing"),
+    (b'{"chat_id": 1, "timestamp": 2}\n', ":1: hash_ids must be a list of integers"),
     (gzip.compress(GOOD_LINE * 500)[:-20], "gzip data must be complete, got a truncated file"),
     (gzip.compress(b""), "a trace needs at least 1 request, got an empty file"),
     (b"\x1f\x8b garbage", "gzip data must be intact, got damage"),

@@ -102,7 +102,8 @@ def _are_seconds(values: object) -> bool:
 
 def _drawn(run: dict[str, Any], n: int, rng: np.random.Generator) -> NDArray[np.float64]:
     """Draw arrivals as the benchmarks do: gaps of a gamma distribution, `burstiness` its shape."""
-    rate_per_s, shape = run.get("request_rate"), run.get("burstiness", 1.0)
+    rate_per_s: Any = run.get("request_rate")
+    shape: Any = run.get("burstiness", 1.0)
     if type(rate_per_s) not in (int, float) or not 0 < rate_per_s < 1e9:
         return np.zeros(n)
     if type(shape) not in (int, float) or not 0 < shape < 1e9:

@@ -107,17 +107,6 @@ def _batches(path: Path, columns: Mapping[str, Column]) -> Any:  # noqa: ANN401 
     import pyarrow as pa
     import pyarrow.csv as pcsv
 
-    def refused(row: Any) -> str:  # noqa: ANN401
-        nonlocal bad
-        bad = wrong(
-            str(path),
-            f"row {row.text[:60]!r}",
-            f"of {row.expected_columns} columns",
-            row.actual_columns,
-        )
-        return "error"
-
-    bad: TraceError | None = None
     headers = [column.header for column in columns.values()]
     try:
         with opened(path) as stream:
@@ -131,7 +120,6 @@ def _batches(path: Path, columns: Mapping[str, Column]) -> Any:  # noqa: ANN401 
                 read_options=pcsv.ReadOptions(
                     block_size=_BLOCK_BYTES, use_threads=False, column_names=found
                 ),
-                parse_options=pcsv.ParseOptions(invalid_row_handler=refused),
                 convert_options=pcsv.ConvertOptions(
                     include_columns=there,
                     column_types=dict.fromkeys(found, pa.string()),
@@ -142,8 +130,6 @@ def _batches(path: Path, columns: Mapping[str, Column]) -> Any:  # noqa: ANN401 
     except (pa.ArrowException, ValueError, KeyError) as error:
         if isinstance(error, pa.ArrowInvalid) and "Empty CSV" in str(error):
             return
-        if bad is not None:
-            raise bad from None
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
         raise TraceError(f"{path}: must be intact CSV: {reason}") from None
 

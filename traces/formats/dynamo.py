@@ -47,8 +47,8 @@ def read(paths: Sequence[Path]) -> Rows:
             raise wrong(where, "schema", SCHEMA, found)
         if event.get("event_type") != "request_end":
             return None
-        request = event.get("request")
-        replay = request.get("replay") if type(request) is dict else None
+        request: Any = event.get("request")
+        replay: Any = request.get("replay") if type(request) is dict else None
         if type(replay) is not dict:
             n_without += 1
             return None

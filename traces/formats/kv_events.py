@@ -55,7 +55,8 @@ def _batches(path: Path) -> Iterator[Any]:
 
 
 def _parts(batch: Any, where: str) -> tuple[float, list[Any]]:  # noqa: ANN401
-    ts, events = None, None
+    ts: Any = None
+    events: Any = None
     if type(batch) is dict:
         ts, events = batch.get("ts"), batch.get("events", [batch])
     elif type(batch) is list and len(batch) >= 2:
