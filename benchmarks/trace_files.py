@@ -38,7 +38,7 @@ def speed(setting: Setting) -> Iterator[Result]:
         setting.rounds,
     )
     size = f"{FEW:,} requests, {len(trace.block_ids) / 1e6:.0f} M ids"
-    for name, must, stretch in (("jsonl", 2, 3), ("parquet", 20, 40)):
+    for name, must, stretch in (("jsonl", 2, 3), ("parquet", 2, 4)):
         yield ratio(
             "trace files",
             f"{name} / stdlib json, {size}",

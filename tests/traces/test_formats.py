@@ -344,6 +344,41 @@ def test_any_bytes_after_a_kv_event_are_refused_in_one_line(
         assert "\n" not in str(error)  # noqa: PT017
 
 
+NUMBERS = st.lists(st.integers(-5, 2**64 - 1) | st.integers(0, 99), max_size=6)
+
+
+@QUICK
+@given(
+    lists=st.lists(NUMBERS, min_size=1, max_size=8),
+    blank=st.sampled_from(["", " ", "\t", "\r"]),
+    is_spread=st.booleans(),
+    ends=st.booleans(),
+)
+def test_ids_read_in_compiled_code_are_those_of_the_parser(
+    lists: list[list[int]], blank: str, is_spread: bool, ends: bool
+) -> None:
+    import orjson
+
+    from kvsim.traces.formats.id_text import split_off
+
+    separator = f"{blank},{blank}" if is_spread else ","
+    lines = [
+        f'{{"a":1,"hash_ids":{blank if blank == " " else ""}[{blank}{separator.join(map(str, ids))}'
+        f'{blank}],"b":"x[]"}}'
+        for ids in lists
+    ]
+    block = ("\n".join(lines) + "\n" * ends).encode()
+    found = split_off(block, "hash_ids")
+    if any(not 0 <= value < 10**18 for ids in lists for value in ids):
+        assert found is None
+        return
+    assert found is not None
+    rows, ids, n_ids = found
+    assert rows == [{"a": 1, "b": "x[]"}] * len(lists)
+    assert ids.tolist() == [value for one in lists for value in one]
+    assert n_ids.tolist() == [len(orjson.loads(line)["hash_ids"]) for line in lines]
+
+
 ROW = st.fixed_dictionaries(
     {
         "gap_ms": st.integers(0, 5000),

@@ -21,11 +21,12 @@ from ..block_size import LARGEST_BLOCK_SIZE
 from ..rows import LATEST_S, LONGEST_NAME, MOST_TOKENS, WHOLE_IDS, Rows, wrong
 from .files import opened
 from .id_lists import IdLists
+from .id_text import split_off
 
 Row: TypeAlias = dict[str, Any]
 Names: TypeAlias = Mapping[str, tuple[str, ...]]
 BOM = b"\xef\xbb\xbf"
-_BATCH_BYTES = 1 << 18
+_BATCH_BYTES = 1 << 20
 _REQUIRED = ("arrival_s", "input_tokens", "output_tokens")
 _OPTIONAL = ("request_id", "session", "turn", "category", "parent", "block_size")
 _NULLABLE = ("think_s", "recorded_e2e_s")
@@ -74,12 +75,13 @@ class JsonRows:
         self._starts.append(len(self._line))
         n_lines = 0
         with opened(path) as stream:
-            while lines := stream.readlines(_BATCH_BYTES):
+            while block := stream.read(_BATCH_BYTES):
+                block += stream.readline()  # the rest of a line that the block cuts
                 self._first = len(self._line)
-                for alike in _runs(self._parsed(lines, n_lines)):
+                for alike in _runs(self._parsed(block, n_lines)):
                     self._add(alike)
                     self._first += len(alike)
-                n_lines += len(lines)
+                n_lines += block.count(b"\n")
 
     @property
     def parents(self) -> list[Any]:
@@ -133,12 +135,20 @@ class JsonRows:
                 arrival_s[i] = latest[session] + self._nullable["think_s"][i]
             latest[session] = arrival_s[i]
 
-    def _parsed(self, lines: list[bytes], n_before: int) -> list[Row]:
-        """Take the ids out of `lines`, which `n_before` lines precede; return the other fields.
+    def _parsed(self, block: bytes, n_before: int) -> list[Row]:
+        """Take the ids out of the lines of `block`, which `n_before` lines precede.
 
-        The ids go first because they are most of a line: held for a whole batch, they would
-        leave the processor's cache.
+        Returns the other fields. The ids go first because they are most of a line: held for a
+        whole batch, they would leave the processor's cache.
         """
+        found = None if self._pick else split_off(block, self._ids_name)
+        if found and not any(WHOLE_IDS in row for row in found[0]):
+            rows, ids, n_ids = found
+            if self._ids.add_plain(ids, n_ids):
+                self._line.extend(range(n_before + 1, n_before + 1 + len(rows)))
+                self._names_output.extend([0] * len(rows))
+                return rows
+        lines = block.removesuffix(b"\n").split(b"\n")
         rows = []
         add_ids, add_line, add_whole = self._ids.add, self._line.append, self._names_output.append
         pick, ids_name = self._pick, self._ids_name
@@ -146,7 +156,7 @@ class JsonRows:
             try:
                 row = orjson.loads(line)
             except orjson.JSONDecodeError:
-                if line.isspace():
+                if not line.strip():
                     continue
                 row = _lenient(line.removeprefix(BOM) if number == 1 else line)
             if type(row) is not dict:
