@@ -518,11 +518,11 @@ def trace_doctor(
     if fix is not None:
         if fix.exists() and not overwrite:
             raise ConfigError(f"{fix}: already exists; choose another --fix, or pass --overwrite")
-        format_of_name(fix)
+        to = format_of_name(fix)
     rows, found = load(trace, _settings(settings))
     report = examine(rows, block_size=trace_block_size, skip=skip or (), found=found)
     if fix is not None:
-        write_trace(fixed(rows, report, block_size=trace_block_size), fix)
+        write_trace(fixed(rows, report, block_size=trace_block_size), fix, to)
     if json:
         _print_json(report.to_dict())
     else:

@@ -418,7 +418,8 @@ def test_what_is_written_is_read_again(
     source.write_text("".join(json.dumps(line) + "\n" for line in lines))
     trace = read_trace(source, block_size=16, settings={"time_unit": "ms"})
     target = tmp_path / name
-    write_trace(trace, target, "qwen-bailian" if name == "bailian" else None)
+    kind = "qwen-bailian" if name == "bailian" else format_of_name(target)
+    write_trace(trace, target, kind)
     before = target.read_bytes()
     own_size = {} if name.endswith(("parquet", "csv")) else {"block_size": 16}
     again = read_trace(target, **own_size)
@@ -436,7 +437,7 @@ def test_what_is_written_is_read_again(
             assert len(theirs) >= prompt[i] == len(mine)
     else:
         assert again.digest() == trace.digest()
-    write_trace(again, target, "qwen-bailian" if name == "bailian" else None)
+    write_trace(again, target, kind)
     if name != "bailian":  # its reader adds the outputs that children show
         assert target.read_bytes() == before
 

@@ -94,18 +94,15 @@ def read_rows(
 def write_trace(
     trace: Trace,
     path: str | PathLike[str],
-    format: str | None = None,  # noqa: A002
+    format: str = "parquet",  # noqa: A002
 ) -> None:
     """Write `trace`, moved into place when complete; equal traces give equal bytes.
-
-    The format is the one named, or else that of the name's end.
 
     Raises:
         ConfigError: no format of that name can be written.
         OutputError: the place cannot be written.
     """
     writers = {name: known.write for name, known in FORMATS.items() if known.write}
-    format = format or format_of_name(path)  # noqa: A001
     if format not in writers:
         raise ConfigError(f"trace format must be one of {', '.join(writers)}, got {format!r}")
     writers[format](trace, Path(path))
