@@ -54,7 +54,7 @@ def build(rows: Rows, *, name: str | None = None, block_size: int | None = None)
         dropped=rows.dropped,
         notes=rows.notes,
     )
-    if len(rows.block_ids) == 0 and NO_IDS not in trace.notes:
+    if len(rows.block_ids) == 0 and not rows.says_chained:  # kvsim's own files have it already
         trace = replace(trace, notes=(*trace.notes, NO_IDS))
     if rows.session is None:
         return infer_sessions(trace) if len(rows.block_ids) else trace

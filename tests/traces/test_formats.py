@@ -448,7 +448,7 @@ def test_the_writer_is_chosen_by_the_names_end(tmp_path: Path) -> None:
     assert format_of_name("a.csv") == "vidur"
     with pytest.raises(ConfigError, match=r"a\.txt: the name must end in one of \.parquet, "):
         format_of_name("a.txt")
-    with pytest.raises(ConfigError, match="trace format must be one of parquet, "):
+    with pytest.raises(ConfigError, match="trace format must be one of mooncake, "):
         write_trace(read_trace(DATA / "vidur.csv"), tmp_path / "x", "azure")
 
 

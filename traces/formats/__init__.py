@@ -104,7 +104,9 @@ def write_trace(
     """
     writers = {name: known.write for name, known in FORMATS.items() if known.write}
     if format not in writers:
-        raise ConfigError(f"trace format must be one of {', '.join(writers)}, got {format!r}")
+        raise ConfigError(
+            f"trace format must be one of {', '.join(sorted(writers))}, got {format!r}"
+        )
     writers[format](trace, Path(path))
 
 
