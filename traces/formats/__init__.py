@@ -102,7 +102,7 @@ def write_trace(
         ConfigError: no format of that name can be written.
         OutputError: the place cannot be written.
     """
-    writers = {name: known.write for name, known in FORMATS.items() if known.write}
+    writers = {name: entry.write for name, entry in FORMATS.items() if entry.write}
     if format not in writers:
         raise ConfigError(
             f"trace format must be one of {', '.join(sorted(writers))}, got {format!r}"
