@@ -42,6 +42,10 @@ TraceBlockSize = Annotated[
 ]
 Out = Annotated[Path | None, typer.Option(help="Write results and report.html here.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace earlier results in --out.")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="NAME=VALUE for the reader (trace formats lists them); repeatable."),
+]
 Limit = Annotated[int | None, typer.Option(help="Replay only the first N requests.")]
 TimeScale = Annotated[float, typer.Option(help="Multiply arrival times: 2 halves the load.")]
 ClusterFile = Annotated[
@@ -495,19 +499,108 @@ def trace_describe(
 @trace_app.command("convert")
 def trace_convert(
     trace: Traces,
-    out: Annotated[Path, typer.Option("--out", help="File to write.")],
-    to: Annotated[str, typer.Option("--to", help="parquet or mooncake.")] = "parquet",
+    out: Annotated[
+        Path | None, typer.Option("--out", help="File to write; default: the last of the files.")
+    ] = None,
+    to: Annotated[
+        str | None,
+        typer.Option(
+            "--to", help="Format to write; default: by the name's end. See trace formats."
+        ),
+    ] = None,
     trace_block_size: TraceBlockSize = None,
+    settings: Settings = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Write a trace in another format."""
-    from kvsim.traces.formats import read_traces, write_trace
+    from kvsim.traces.formats import format_of_name, read_traces, write_trace
 
+    if out is None and len(trace) > 1:
+        *trace, out = trace
+    if out is None:
+        raise ConfigError("convert needs a file to write: kvsim trace convert IN... OUT")
+    to = to or format_of_name(out)
     if out.exists() and not overwrite:
-        raise ConfigError(f"{out}: already exists; choose another --out, or pass --overwrite")
-    found = read_traces(trace, block_size=trace_block_size)
+        raise ConfigError(f"{out}: already exists; choose another name, or pass --overwrite")
+    found = read_traces(trace, block_size=trace_block_size, settings=_settings(settings))
     write_trace(found, out, to)
     print(f"{out}: {len(found):,} requests, {out.stat().st_size:,} bytes")
+    for reason, n in found.dropped.items():
+        print(f"left out: {n:,} rows with {reason}")
+    for note in found.notes:
+        print(f"note: {note}")
+
+
+@trace_app.command("formats")
+def trace_formats(json: AsJson = False) -> None:
+    """List the trace formats: which are read and written, and what can be set."""
+    from kvsim.traces.formats import FORMATS, settings_of
+
+    rows = [
+        {
+            "name": name,
+            "what": known.what,
+            "written": known.write is not None,
+            "extensions": list(known.extensions),
+            "settings": settings_of(name),
+        }
+        for name, known in FORMATS.items()
+    ]
+    if json:
+        _print_json(rows)
+    else:
+        from kvsim.reports.trace_tables import show_formats
+
+        show_formats(rows, _console())
+
+
+@trace_app.command("doctor")
+def trace_doctor(
+    trace: Traces,
+    fix: Annotated[
+        Path | None, typer.Option("--fix", help="Write a corrected trace to this file.")
+    ] = None,
+    skip: Annotated[
+        list[str] | None, typer.Option(help="Leave out this check, and its fix; may be repeated.")
+    ] = None,
+    trace_block_size: TraceBlockSize = None,
+    settings: Settings = None,
+    overwrite: Overwrite = False,
+    json: AsJson = False,
+) -> None:
+    """Say what is wrong with a trace and what it would do to results; exit status 1 if it would."""
+    from kvsim.traces.doctor import examine, fixed, load
+    from kvsim.traces.formats import format_of_name, write_trace
+
+    if fix is not None:
+        if fix.exists() and not overwrite:
+            raise ConfigError(f"{fix}: already exists; choose another --fix, or pass --overwrite")
+        to = format_of_name(fix)
+    rows, found = load(trace, _settings(settings))
+    report = examine(rows, block_size=trace_block_size, skip=skip or (), found=found)
+    if fix is not None:
+        write_trace(fixed(rows, report, block_size=trace_block_size), fix, to)
+    if json:
+        _print_json(report.to_dict())
+    else:
+        from kvsim.reports.trace_tables import show_findings
+
+        show_findings(report.to_dict(), _console())
+        if fix is not None:
+            print(f"corrected: {fix}")
+    if report.changes_results:
+        raise typer.Exit(1)
+
+
+def _settings(given: list[str] | None) -> dict[str, str]:
+    """Split NAME=VALUE."""
+    found = {}
+    for one in given or ():
+        name, sign, value = one.partition("=")
+        if not sign:
+            raise ConfigError(f"--set must be NAME=VALUE, got {one!r}")
+        found[name] = value
+    return found
 
 
 _SETTING_OF = {"gpu": "profile", "slo_ttft": "slo_ttft_s", "slo_tpot": "slo_tpot_s"}

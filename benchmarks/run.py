@@ -22,6 +22,7 @@ import cache_replay
 import offline
 import policy_replay
 import serving
+import trace_files
 from harness import Measurement, Result, Setting
 
 MEASUREMENTS: dict[str, Measurement] = {
@@ -38,6 +39,8 @@ MEASUREMENTS: dict[str, Measurement] = {
     "serving-hour": serving.hour,
     "serving-million": serving.million,
     "start-up": serving.start_up,
+    "trace-files-speed": trace_files.speed,
+    "trace-files-size": trace_files.sizes,
 }
 DATA = Path(__file__).resolve().parents[2] / "shared" / "traces"
 

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from .. import ConfigError
 from ..traces.prefix_tree import PrefixTree
+from ..traces.runs import find_runs
 from .curves import LruCurve, lru_curve
-from .runs import find_runs
 
 Ratios = NDArray[np.float64]
 Sizes = NDArray[np.int64]

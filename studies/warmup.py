@@ -16,6 +16,7 @@ from ..traces.prefix_tree import compile_tree
 from ..traces.schema import Sessions, Trace
 from ..traces.sessions import infer_sessions
 from .bound import bound, hardware
+from .characterisation import study_trace
 from .mrc import miss_ratio_curve
 from .replay import run_replay
 

@@ -592,3 +592,79 @@ def test_convert_there_and_back(kvsim: Kvsim, trace: Path, tmp_path: Path) -> No
         for path in (trace, back)
     )
     assert first == second
+
+
+DOCTOR = Path(__file__).parent / "data/doctor"
+
+
+def test_the_doctor_says_what_is_wrong_and_writes_a_correction(
+    kvsim: Kvsim, tmp_path: Path
+) -> None:
+    clean = kvsim("trace", "doctor", DOCTOR / "clean.jsonl")
+    assert clean.status == 0
+    assert "partial blocks" in clean.out
+    corrected = tmp_path / "corrected.parquet"
+    found = kvsim("trace", "doctor", DOCTOR / "seconds_as_ms.jsonl", "--fix", corrected)
+    assert found.status == 1
+    assert "--fix multiplies times by 1000" in " ".join(found.out.split())
+    assert kvsim("trace", "doctor", corrected).status == 0
+    again = kvsim("trace", "doctor", DOCTOR / "seconds_as_ms.jsonl", "--fix", corrected)
+    again.says("already exists", "--overwrite")
+    report = json.loads(kvsim("trace", "doctor", DOCTOR / "duplicates.jsonl", "--json").out)
+    assert report["changes_results"] is True
+    assert report["findings"][0]["check"] == "duplicates"
+    kvsim("trace", "doctor", DOCTOR / "clean.jsonl", "--skip", "x").says("--skip must be one of")
+    kvsim("trace", "doctor", tmp_path / "none").says("cannot be read")
+
+
+def test_formats_are_listed_with_their_settings(kvsim: Kvsim) -> None:
+    rows = {row["name"]: row for row in kvsim("trace", "formats", "--json").json()}
+    assert rows["weka"]["settings"]["shared_prefix"] is False
+    assert {name for name, row in rows.items() if row["written"]} == {
+        "parquet",
+        "mooncake",
+        "qwen-bailian",
+        "vidur",
+    }
+    assert "qwen-bailian" in kvsim("trace", "formats").out
+
+
+def test_convert_picks_reader_by_content_and_writer_by_name(kvsim: Kvsim, tmp_path: Path) -> None:
+    data = Path(__file__).parent / "data/formats"
+    lines = tmp_path / "t.jsonl"
+    told = kvsim("trace", "convert", data / "qwen_bailian.jsonl", lines)
+    assert told.status == 0
+    assert "4 requests" in told.out
+    assert b"full_hash_ids" in lines.read_bytes()
+    assert kvsim("trace", "convert", lines, tmp_path / "t.csv").status == 0
+    table = kvsim("trace", "convert", tmp_path / "t.csv", tmp_path / "u.parquet")
+    assert "note: no block ids" in table.out
+    kvsim("trace", "convert", lines, tmp_path / "t.txt").says("the name must end in one of")
+    kvsim("trace", "convert", lines).says("convert needs a file to write")
+    chosen = ("--to", "qwen-bailian", "--set", "time_unit=ms")
+    assert kvsim("trace", "convert", lines, tmp_path / "q.txt", *chosen).status == 0
+    kvsim("trace", "convert", lines, tmp_path / "v.csv", "--set", "x").says("NAME=VALUE")
+    kvsim("trace", "convert", lines, tmp_path / "v.csv", "--set", "x=1").says("has no setting")
+
+
+def test_a_trace_without_blocks_replays_and_hits_nothing(kvsim: Kvsim) -> None:
+    azure = Path(__file__).parent / "data/formats/azure_2023.csv"
+    summary = kvsim("replay", azure, "--gpu-blocks", 4096, "--json").json()
+    assert summary["requests"] == 3
+    assert summary["hit_tokens"] == 0
+
+
+def test_a_category_that_is_a_script_is_only_text_in_the_report(
+    kvsim: Kvsim, tmp_path: Path
+) -> None:
+    hostile = "<script>alert(1)</script>"
+    path = tmp_path / "t.jsonl"
+    rows = [{**ROW, "timestamp": t, "type": hostile} for t in range(3)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    packed = tmp_path / "t.parquet"
+    assert kvsim("trace", "convert", path, packed, "--trace-block-size", 16).status == 0
+    done = kvsim("replay", packed, "--gpu-blocks", 64, "--out", tmp_path / "run", "--why")
+    assert done.status == 0
+    for page in (tmp_path / "run").rglob("*.html"):
+        assert hostile not in page.read_text()
+    assert list((tmp_path / "run").rglob("*.html"))

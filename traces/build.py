@@ -15,6 +15,9 @@ from .rows import Rows, wrong
 from .schema import Sessions, Trace
 from .sessions import infer_sessions, link_turns, numbered
 
+NO_IDS = "no block ids: no request shares a prefix with another, so nothing can hit"
+"""What a trace of a format without prefixes says of itself."""
+
 
 def build(rows: Rows, *, name: str | None = None, block_size: int | None = None) -> Trace:
     """Drop empty requests, sort by arrival, settle block size, chain ids, find sessions.
@@ -24,6 +27,10 @@ def build(rows: Rows, *, name: str | None = None, block_size: int | None = None)
     """
     _check_request_ids(rows)
     request_id = rows.row if rows.request_id is None else rows.request_id
+    if rows.children_show_outputs:
+        from .outputs import with_outputs_of_children
+
+        rows = with_outputs_of_children(rows, _block_size(rows, block_size))
     rows = _usable(replace(rows, request_id=request_id))
     size = _block_size(rows, block_size)
     trace = Trace(
@@ -43,10 +50,14 @@ def build(rows: Rows, *, name: str | None = None, block_size: int | None = None)
         covered_tokens=_covered(rows, size),
         sessions=Sessions.NONE,
         think_s=rows.think_s,
+        recorded_e2e_s=rows.recorded_e2e_s,
         dropped=rows.dropped,
+        notes=rows.notes,
     )
+    if len(rows.block_ids) == 0 and not rows.says_chained:  # kvsim's own files have it already
+        trace = replace(trace, notes=(*trace.notes, NO_IDS))
     if rows.session is None:
-        return infer_sessions(trace)
+        return infer_sessions(trace) if len(rows.block_ids) else trace
     session = numbered(rows.session)
     if rows.parent is None or rows.turn is None:
         parent, turn = link_turns(session, rows.turn)

@@ -21,7 +21,7 @@ from ..kernels import kernel
 from .prefix_tree import PrefixTree, compile_tree
 from .schema import Sessions, Trace
 
-FORMAT = 1
+FORMAT = 2
 SUFFIX = ".kvtree"
 
 _COLUMNS = (
@@ -76,8 +76,6 @@ def load_compiled(
     Raises:
         TraceError: a file is missing or wrong.
     """
-    from .formats import read_traces
-
     digest = _digest(paths)
     choice = f"{FORMAT} {digest} {block_size} {trace_block_size} {partial_blocks}"
     short = hashlib.sha256(choice.encode()).hexdigest()[:16]
@@ -85,6 +83,8 @@ def load_compiled(
     known = _read(file, digest)
     if known is not None:
         return known
+    from .formats import read_traces
+
     trace = read_traces(paths, block_size=trace_block_size)
     tree = compile_tree(trace, block_size or trace.block_size, partial_blocks=partial_blocks)
     compiled = CompiledTrace(trace=trace, tree=tree, digest=digest)
@@ -129,6 +129,7 @@ def _write(file: Path, compiled: CompiledTrace) -> None:
         "sessions": str(trace.sessions),
         "category_names": "\0".join(trace.category_names),
         "dropped": "\0".join(f"{n} {reason}" for reason, n in trace.dropped.items()),
+        "notes": "\0".join(trace.notes),
     }
     table = pa.table(
         {
@@ -195,6 +196,7 @@ def _read(file: Path, digest: str) -> CompiledTrace | None:
             sessions=Sessions(metadata["sessions"]),
             think_s=column.get("think_s"),
             dropped={reason: int(n) for n, _, reason in dropped},
+            notes=tuple(note for note in metadata["notes"].split("\0") if note),
             **{name: column[name] for name in _COLUMNS if name != "parent"},
             parent=np.where(parent < 0, -1, rows - parent),
         )

@@ -13,7 +13,15 @@ from .rows import Rows, wrong
 from .schema import Sessions
 from .sessions import numbered
 
-_ALL_OR_NONE = ("covered_tokens", "session", "parent", "turn", "category", "think_s")
+_ALL_OR_NONE = (
+    "covered_tokens",
+    "session",
+    "parent",
+    "turn",
+    "category",
+    "think_s",
+    "recorded_e2e_s",
+)
 
 
 def joined(parts: Sequence[Rows]) -> Rows:
@@ -58,9 +66,11 @@ def joined(parts: Sequence[Rows]) -> Rows:
         category=_categories(parts, names),
         category_names=names,
         think_s=_column(parts, "think_s"),
+        recorded_e2e_s=_column(parts, "recorded_e2e_s"),
         block_size=parts[0].block_size,
         sessions=parts[0].sessions,
         dropped=summed([part.dropped for part in parts]),
+        notes=tuple(dict.fromkeys(note for part in parts for note in part.notes)),
     )
 
 

@@ -67,6 +67,7 @@ class Rows:
     category: NDArray[np.int64] | None = None
     category_names: tuple[str, ...] = ("request",)
     think_s: NDArray[np.float64] | None = None
+    recorded_e2e_s: NDArray[np.float64] | None = None
     block_size: int | None = None
     """What the files say; None if they do not."""
     says_chained: bool = False
@@ -74,7 +75,11 @@ class Rows:
     sessions: Sessions = Sessions.GIVEN
     """How session, parent and turn came about, where they are there."""
     name: str | None = None
+    children_show_outputs: bool = False
+    """Whether ids may go on into outputs that the prompts of later turns repeat."""
     dropped: dict[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    """What was inferred or is absent, a sentence each."""
 
     def __len__(self) -> int:
         return len(self.row)

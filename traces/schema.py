@@ -60,8 +60,12 @@ class Trace:
     """Whether parent, turn and session were given, inferred from prefixes, or are absent."""
     think_s: NDArray[np.float64] | None = None
     """Seconds from the parent's finish to this arrival, NaN where unknown; None if never given."""
+    recorded_e2e_s: NDArray[np.float64] | None = None
+    """Seconds the request took where it was recorded, NaN where unknown; None if never given."""
     dropped: dict[str, int] = field(default_factory=dict)
     """Rows left out while reading, by reason."""
+    notes: tuple[str, ...] = ()
+    """What the file lacks and the reader inferred or drew, a sentence each."""
 
     def __len__(self) -> int:
         return len(self.arrival_s)
@@ -115,6 +119,7 @@ class Trace:
             block_offsets=self.block_offsets[: n + 1],
             covered_tokens=self.covered_tokens[:n],
             think_s=None if self.think_s is None else self.think_s[:n],
+            recorded_e2e_s=None if self.recorded_e2e_s is None else self.recorded_e2e_s[:n],
         )
 
     def scaled(self, time_scale: float) -> Trace:

@@ -41,6 +41,15 @@ def link_turns(
     return _previous_turn(session, turn), turn
 
 
+def roots(parent: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the first ancestor of each row, itself where it has no parent (-1).
+
+    Parents may come later in the file; a row that descends from itself is its own root.
+    """
+    found: NDArray[np.int64] = _roots(parent)
+    return found
+
+
 def numbered(names: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return dense numbers for `names`, from 0 in the order of first occurrence."""
     _, first, code = np.unique(names, return_index=True, return_inverse=True)
@@ -48,6 +57,22 @@ def numbered(names: NDArray[np.int64]) -> NDArray[np.int64]:
     rank[np.argsort(first)] = np.arange(len(first))
     numbers: NDArray[np.int64] = rank[code]
     return numbers
+
+
+@jitted
+def _roots(parent: NDArray[np.int64]) -> NDArray[np.int64]:
+    root = np.empty(parent.size, np.int64)
+    for row in range(parent.size):
+        at = row
+        n_steps = 0
+        while parent[at] >= 0 and n_steps <= parent.size:
+            if parent[at] < row:
+                at = root[parent[at]]  # known already
+                break
+            at = parent[at]
+            n_steps += 1
+        root[row] = at if n_steps <= parent.size else row
+    return root
 
 
 @jitted

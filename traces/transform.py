@@ -40,6 +40,7 @@ def take(trace: Trace, rows: NDArray[np.int64]) -> Trace:
         block_offsets=block_offsets,
         covered_tokens=trace.covered_tokens[rows],
         think_s=None if trace.think_s is None else trace.think_s[rows],
+        recorded_e2e_s=None if trace.recorded_e2e_s is None else trace.recorded_e2e_s[rows],
     )
 
 
@@ -101,6 +102,7 @@ def merge(traces: Sequence[Trace], *, name: str | None = None) -> Trace:
         sessions=kinds.pop() if len(kinds) == 1 else Sessions.INFERRED,
         think_s=np.concatenate([_think_s(trace) for trace in traces]) if has_think_s else None,
         dropped=summed([trace.dropped for trace in traces]),
+        notes=tuple(dict.fromkeys(note for trace in traces for note in trace.notes)),
     )
     merged = take(unsorted, np.argsort(unsorted.arrival_s, kind="stable"))
     return replace(

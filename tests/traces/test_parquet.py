@@ -93,7 +93,7 @@ def test_a_failed_write_leaves_what_was_there(tmp_path: Path) -> None:
         write_trace(trace_of(), target)
     with pytest.raises(OutputError, match=r"cannot be written: .*no such file or directory"):
         write_trace(trace_of(), tmp_path / "absent" / "a.parquet")
-    with pytest.raises(ConfigError, match="trace format must be one of mooncake, parquet, got"):
+    with pytest.raises(ConfigError, match="trace format must be one of mooncake, parquet, "):
         write_trace(trace_of(), tmp_path / "a", "csv")
     assert [path.name for path in tmp_path.iterdir()] == ["taken"]
 

@@ -76,3 +76,41 @@ def test_the_ideal_hit_ratio_inside_sessions_is_the_published_one() -> None:
     tree = compile_tree(trace, 64, partial_blocks=False)
     blocks = tree.path_blocks.sum()
     assert (blocks - tree.n_keys) / blocks == pytest.approx(0.963, abs=0.01)
+
+
+def test_pauses_and_durations_are_kept_and_follow_where_one_is_absent(tmp_path: Path) -> None:
+    first = request(0, 64, [[1, 1]], api_time=3.0)
+    second = {**request(10, 64, [[1, 1]], api_time=2.5), "think_time": None}
+    trace = read_trace(written(tmp_path, session(first, second)))
+    assert trace.recorded_e2e_s is not None
+    assert trace.think_s is not None
+    assert trace.recorded_e2e_s.tolist() == [3.0, 2.5]
+    assert trace.think_s.tolist() == [1.5, 7.0]  # 10 s after a start that took 3 s
+    assert trace.notes == (
+        "the file has no starts of sessions: drawn, 20 at a time (seed 20260101)",
+    )
+
+
+def test_the_tool_and_system_prefix_can_be_shared_across_sessions(tmp_path: Path) -> None:
+    def one(n_tool: int) -> dict[str, object]:
+        agent = {**AGENT, "requests": [request(0.5, 256, [[1, 4]])]}
+        told = session(request(0, 256, [[1, 4]]), request(5, 320, [[1, 4], [9, 1]]), agent)
+        return {**told, "tool_tokens": n_tool, "system_tokens": 28, "models": ["m"]}
+
+    path = written(tmp_path, one(100), one(100), one(164))
+    apart = compile_tree(read_trace(path), 64, partial_blocks=False)
+    assert apart.n_keys == 3 * 5
+    shared = read_trace(path, settings={"shared_prefix": "true"})
+    together = compile_tree(shared, 64, partial_blocks=False)
+    assert together.n_keys == 3 * 5 - 2  # two blocks of 128 tokens are those of both sessions
+    with_agent = [shared.ids_of(i)[:2].tolist() for i in range(len(shared)) if shared.category[i]]
+    assert len(with_agent) == 3
+    assert sum(ids == with_agent[0] for ids in with_agent) == 2
+
+
+def test_more_sessions_at_a_time_start_closer_together(tmp_path: Path) -> None:
+    path = written(tmp_path, *[session(*(request(t, 64, [[1, 1]]) for t in (0, 99)))] * 9)
+    sparse = read_trace(path, settings={"active_sessions": "1"})
+    dense = read_trace(path, settings={"active_sessions": "10"})
+    starts = [t.arrival_s[t.turn == 1] for t in (sparse, dense)]
+    assert np.ptp(starts[0]) == pytest.approx(10 * np.ptp(starts[1]))

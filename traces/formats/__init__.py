@@ -1,69 +1,53 @@
-"""Trace files: recognised by what is in them, read and written. This table is the registry.
+"""Trace files: recognised by what is in them, read and written.
 
-A format is a module with `sniff(start)`, `read(paths)` and, where it makes sense,
-`write(trace, path)`. It turns a file into `Rows`; what holds for all formats is in `build`.
+A format is a module with `sniff(start)`, `read(paths, *, settings)` and, where it makes sense,
+`write(trace, path)`, and an entry in `registry`. It turns a file into `Rows`; what holds for all
+formats is in `build`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 
 from ... import ConfigError, TraceError
 from ..rows import Rows
 from ..schema import Trace
-from . import files, mooncake, mooncake_writer, parquet, parquet_writer, weka
+from .files import head
+from .registry import FORMATS, Format, converted, settings_of
 
-__all__ = ["FORMATS", "Format", "read_trace", "read_traces", "write_trace"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Format:
-    """What kvsim can do with one kind of trace file."""
-
-    what: str
-    """A few words for messages and help."""
-    sniff: Callable[[bytes], bool]
-    """Whether a file whose (decompressed) contents start so may be of this kind."""
-    read: Callable[[Sequence[Path]], Rows]
-    write: Callable[[Trace, Path], None] | None = None
-
-
-FORMATS: dict[str, Format] = {
-    "mooncake": Format(
-        what="JSON lines with timestamp, input_length, output_length, hash_ids",
-        sniff=mooncake.sniff,
-        read=mooncake.read,
-        write=mooncake_writer.write,
-    ),
-    "parquet": Format(
-        what="Parquet with a row a request",
-        sniff=parquet.sniff,
-        read=parquet.read,
-        write=parquet_writer.write,
-    ),
-    "weka": Format(
-        what="JSON lines with a Claude Code session each",
-        sniff=weka.sniff,
-        read=weka.read,
-    ),
-}
+__all__ = [
+    "FORMATS",
+    "Format",
+    "format_of_name",
+    "read_rows",
+    "read_trace",
+    "read_traces",
+    "recognise",
+    "settings_of",
+    "write_trace",
+]
 
 
 def read_trace(
-    path: str | PathLike[str], *, block_size: int | None = None, name: str | None = None
+    path: str | PathLike[str],
+    *,
+    block_size: int | None = None,
+    name: str | None = None,
+    settings: Mapping[str, str] | None = None,
 ) -> Trace:
     """Read one trace file of any known format.
 
     `block_size` is the number of tokens a block id stands for; left out, it is what the file
     says, or else inferred. Sessions are inferred from shared prefixes where the file has none.
+    `settings` are those of the format, as text: see `settings_of`.
 
     Raises:
         TraceError: the file cannot be read, is of no known format, or a row is wrong.
+        ConfigError: the format has no such setting.
     """
-    return read_traces([path], block_size=block_size, name=name)
+    return read_traces([path], block_size=block_size, name=name, settings=settings)
 
 
 def read_traces(
@@ -71,25 +55,40 @@ def read_traces(
     *,
     block_size: int | None = None,
     name: str | None = None,
+    settings: Mapping[str, str] | None = None,
 ) -> Trace:
     """Read files of one format as parts of one trace: same clock, same block ids and sessions.
 
     Raises:
         TraceError: as `read_trace`, or the files differ in format or block size.
+        ConfigError: the format has no such setting.
     """
     from ..build import build
 
+    rows = read_rows(paths, settings=settings)
+    if name is None and len(paths) > 1:
+        name = "+".join(Path(path).name for path in paths)
+    return build(rows, name=name, block_size=block_size)
+
+
+def read_rows(
+    paths: Sequence[str | PathLike[str]], *, settings: Mapping[str, str] | None = None
+) -> Rows:
+    """Read files of one format as they are: rows unsorted, none left out, ids not chained.
+
+    Raises:
+        TraceError: as `read_traces`.
+        ConfigError: the format has no such setting.
+    """
     found = [Path(path) for path in paths]
     if not found:
         raise TraceError("a trace needs at least 1 file, got none")
-    formats = [_recognise(path) for path in found]
+    formats = [recognise(path) for path in found]
     for path, format_ in zip(found, formats, strict=True):
         if format_ != formats[0]:
             told = f"{formats[0]} like {found[0]}, got {format_}"
             raise TraceError(f"{path}: files of one trace must have one format, here {told}")
-    if name is None and len(found) > 1:
-        name = "+".join(path.name for path in found)
-    return build(FORMATS[formats[0]].read(found), name=name, block_size=block_size)
+    return FORMATS[formats[0]].read(found, **converted(formats[0], settings or {}))
 
 
 def write_trace(
@@ -103,16 +102,37 @@ def write_trace(
         ConfigError: no format of that name can be written.
         OutputError: the place cannot be written.
     """
-    writers = {name: known.write for name, known in FORMATS.items() if known.write}
+    writers = {name: entry.write for name, entry in FORMATS.items() if entry.write}
     if format not in writers:
-        raise ConfigError(f"trace format must be one of {', '.join(writers)}, got {format!r}")
+        raise ConfigError(
+            f"trace format must be one of {', '.join(sorted(writers))}, got {format!r}"
+        )
     writers[format](trace, Path(path))
 
 
-def _recognise(path: Path) -> str:
-    start = files.head(path)
+def format_of_name(path: str | PathLike[str]) -> str:
+    """Return the format that a name's end stands for.
+
+    Raises:
+        ConfigError: it stands for none.
+    """
+    ends = {end: name for name, known in FORMATS.items() for end in known.extensions}
+    for end, name in ends.items():
+        if Path(path).name.lower().endswith(end):
+            return name
+    told = f"end in one of {', '.join(ends)}, or --to must name a format"
+    raise ConfigError(f"{path}: the name must {told}")
+
+
+def recognise(path: Path) -> str:
+    """Return the format of a file, told by its contents.
+
+    Raises:
+        TraceError: the file cannot be read, or is of no known format.
+    """
+    start = head(path)
     for name, known in FORMATS.items():
         if known.sniff(start):
             return name
-    kinds = "; ".join(f"{name} ({known.what})" for name, known in FORMATS.items())
-    raise TraceError(f"{path}: must be a known trace format: {kinds}; starts with {start[:16]!r}")
+    told = f"one of {', '.join(FORMATS)}; starts with {start[:16]!r}"
+    raise TraceError(f"{path}: must be a known trace format: {told}")

@@ -14,7 +14,7 @@ from typing import BinaryIO, cast
 from ... import OutputError, TraceError
 
 GZIP_MAGIC = b"\x1f\x8b"
-_HEAD_BYTES = 4096
+_HEAD_BYTES = 1 << 16
 
 
 @contextmanager

@@ -33,6 +33,16 @@ class IdLists:
                 pass
         return self._add(ids)
 
+    def add_plain(self, ids: NDArray[np.int64], n_ids: NDArray[np.int64]) -> bool:
+        """Add several requests' integers of less than 63 bits; return whether they are allowed."""
+        if self._kind is str and len(ids):
+            return False
+        if len(ids):
+            self._kind = int
+        self._ids.frombytes(ids.tobytes())
+        self._n_ids.frombytes(n_ids.tobytes())
+        return True
+
     def arrays(self) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
         """Return all ids and their offsets; None if 64th bits mean a sign here and not there."""
         ids = np.frombuffer(self._ids, np.int64) if self._ids else np.empty(0, np.int64)

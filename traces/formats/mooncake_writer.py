@@ -11,15 +11,17 @@ import numpy as np
 import orjson
 
 from ..schema import Sessions, Trace
+from ..units import are_seconds_read_as_ms
 from .files import replaced
 
 
 def write(trace: Trace, path: Path) -> None:
     """Write one request a line, packed if the name ends in `.gz`.
 
-    Times are in `timestamp` (ms) if whole milliseconds say them exactly, else in `arrival_s`.
-    Inferred sessions are left out: reading finds them again. The format has no place for
-    the block size and for `dropped`.
+    Times are in `timestamp` (ms) if whole milliseconds say them exactly, else in `arrival_s`; also
+    if they are so dense that the reader would take the milliseconds for seconds. Inferred sessions
+    are left out: reading finds them again. The format has no place for the block size, for
+    `recorded_e2e_s` and for `dropped`.
     """
     with replaced(path) as temporary, temporary.open("wb") as stored:
         if path.suffix == ".gz":
@@ -31,7 +33,9 @@ def write(trace: Trace, path: Path) -> None:
 
 def _lines(trace: Trace) -> Iterator[bytes]:
     milliseconds = np.rint(trace.arrival_s * 1000.0)
-    in_ms = bool(np.all(milliseconds / 1000.0 == trace.arrival_s))
+    in_ms = bool(np.all(milliseconds / 1000.0 == trace.arrival_s)) and not are_seconds_read_as_ms(
+        trace.arrival_s, trace.session, trace.output_tokens
+    )
     has_own_ids = not np.array_equal(trace.request_id, np.arange(len(trace)))
     for i in range(len(trace)):
         row: dict[str, Any] = {}

@@ -21,7 +21,12 @@ if TYPE_CHECKING:
 
 FORMAT_VERSION = 1
 _BATCH_ROWS = 1 << 14
-_NAMES = {**NAMES, "parent": ("parent_id",), "covered_tokens": ("covered_tokens",)}
+_NAMES = {
+    **NAMES,
+    "parent": ("parent_id",),
+    "covered_tokens": ("covered_tokens",),
+    "recorded_e2e_s": ("recorded_e2e_s",),
+}
 _REQUIRED = ("arrival_s", "input_tokens", "output_tokens", "block_ids")
 
 
@@ -73,12 +78,14 @@ def _read_one(path: Path) -> Rows:
             turn=columns.optional_integers("turn", low=1) if has_sessions else None,
             category=category,
             category_names=category_names,
-            think_s=columns.think_s(),
+            think_s=columns.optional_seconds("think_s"),
+            recorded_e2e_s=columns.optional_seconds("recorded_e2e_s"),
             block_size=told.block_size,
             says_chained=told.says_chained,
             sessions=told.sessions,
             name=told.name,
             dropped=told.dropped,
+            notes=told.notes,
         )
 
 
@@ -118,6 +125,7 @@ class _Told:
     name: str | None = None
     dropped: dict[str, int] = field(default_factory=dict)
     category_names: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def _told(path: Path, metadata: dict[bytes, bytes]) -> _Told:
@@ -131,6 +139,9 @@ def _told(path: Path, metadata: dict[bytes, bytes]) -> _Told:
         raise wrong(str(path), "dropped", "counts by reason", dropped)
     if type(names) is not list or any(type(name) is not str for name in names):
         raise wrong(str(path), "category_names", "a list of strings", names)
+    notes = json.loads(texts.get("notes", "[]"))
+    if type(notes) is not list or any(type(note) is not str for note in notes):
+        raise wrong(str(path), "notes", "a list of strings", notes)
     return _Told(
         block_size=int(texts["block_size"]),
         says_chained=texts["chained"] == "true",
@@ -138,6 +149,7 @@ def _told(path: Path, metadata: dict[bytes, bytes]) -> _Told:
         name=texts["name"],
         dropped=dropped,
         category_names=tuple(names),
+        notes=tuple(notes),
     )
 
 

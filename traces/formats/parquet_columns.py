@@ -59,17 +59,17 @@ class Columns:
         self._check("parent", values, low=0, high=high, must=f"a row from 0 to {high}, or null")
         return np.where(missing, -1, values).astype(np.int64)
 
-    def think_s(self) -> NDArray[np.float64] | None:
-        """Return think times, NaN where unknown."""
-        if "think_s" not in self._name_of:
+    def optional_seconds(self, column: str) -> NDArray[np.float64] | None:
+        """Return a column of durations, NaN where unknown, if the file has it."""
+        if column not in self._name_of:
             return None
         values, missing = self._values(
-            "think_s", "numbers", pa.types.is_integer, pa.types.is_floating, may_miss=True
+            column, "numbers", pa.types.is_integer, pa.types.is_floating, may_miss=True
         )
         values = values.astype(np.float64)
         unknown = missing | np.isnan(values)
         must = f"a number from 0 to {LATEST_S:g}, or null"
-        self._check("think_s", np.where(unknown, 0.0, values), low=0, high=LATEST_S, must=must)
+        self._check(column, np.where(unknown, 0.0, values), low=0, high=LATEST_S, must=must)
         return np.where(unknown, np.nan, values)
 
     def names(self, column: str) -> NDArray[np.int64] | NDArray[np.str_] | None:

@@ -60,6 +60,8 @@ def _schema(trace: Trace) -> pa.Schema:
     ]
     if trace.think_s is not None:
         fields.append(pa.field("think_s", pa.float64()))
+    if trace.recorded_e2e_s is not None:
+        fields.append(pa.field("recorded_e2e_s", pa.float64()))
     element = pa.field("element", pa.int64(), nullable=False)
     fields.append(pa.field("block_ids", pa.list_(element), nullable=False))
     metadata = {
@@ -70,6 +72,7 @@ def _schema(trace: Trace) -> pa.Schema:
         "sessions": trace.sessions.value,
         "category_names": json.dumps(trace.category_names),
         "dropped": json.dumps(trace.dropped, sort_keys=True),
+        "notes": json.dumps(trace.notes),
     }
     return pa.schema(fields, metadata)
 
@@ -98,7 +101,8 @@ def _table(trace: Trace, schema: pa.Schema, start: int, end: int) -> pa.Table:
             type=schema.field("block_ids").type,
         ),
     }
-    if trace.think_s is not None:
-        think_s = trace.think_s[rows]
-        values["think_s"] = pa.array(think_s, mask=np.isnan(think_s))
+    for name in ("think_s", "recorded_e2e_s"):
+        seconds = getattr(trace, name)
+        if seconds is not None:
+            values[name] = pa.array(seconds[rows], mask=np.isnan(seconds[rows]))
     return pa.Table.from_arrays([values[name] for name in schema.names], schema=schema)
