@@ -103,7 +103,7 @@ class Arrivals:
         if self.process == "poisson":
             return np.interp(rng.random(n), share, times)
         order = np.argsort(client, kind="stable")
-        sizes = np.bincount(client)
+        sizes = np.unique(client, return_counts=True)[1]
         gaps = self._gaps(n + len(sizes), rng)
         # a client's gaps are neighbours, one more than it has arrivals
         ends = np.cumsum(sizes + 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,8 @@ Floats = NDArray[np.float64]
 _NEW, _SHARED, _EARLIER = 0, 1, 2
 """Where a request's kept blocks come from: nowhere, a shared prefix, an earlier request."""
 MOST_TURNS = 100_000
+_GOLDEN = (5**0.5 - 1) / 2
+_MANY = 20_000
 
 
 @dataclass(slots=True)
@@ -49,7 +51,7 @@ def generate(workload: Workload, *, seed: int = 0) -> Trace:
     Raises:
         ConfigError: no request falls into the duration.
     """
-    prefixes = _Prefixes(workload, seed)
+    prefixes = _Prefixes(workload)
     kind, prefix, start_s = _sessions(workload, prefixes, seed)
     parts: list[_Columns] = []
     n_drawn = 0
@@ -66,15 +68,18 @@ def generate(workload: Workload, *, seed: int = 0) -> Trace:
 class _Prefixes:
     """All shared prefixes, numbered over all pools."""
 
-    def __init__(self, workload: Workload, seed: int) -> None:
+    def __init__(self, workload: Workload) -> None:
         self.first: dict[str, int] = {}
         self.size: dict[str, int] = {}
         self._weights: dict[str, Floats] = {}
         blocks = []
         n = 0
         for name, pool in workload.pools.items():
-            rng = stream(seed, f"pool {name}")
-            tokens = pool.tokens.draw(rng, pool.n)
+            # spread evenly, in golden-ratio order: a few prefixes carry much of the traffic, and
+            # their lengths should not hang on a draw
+            level = (np.arange(pool.n) * _GOLDEN + 0.5) % 1.0
+            many = pool.tokens.draw(stream(0, f"pool {name}"), _MANY)
+            tokens = np.quantile(many, level)
             self.first[name], self.size[name] = n, pool.n
             weight = np.arange(1, pool.n + 1) ** -pool.zipf
             self._weights[name] = np.cumsum(weight) / weight.sum()
@@ -93,7 +98,8 @@ def _sessions(workload: Workload, prefixes: _Prefixes, seed: int) -> tuple[Ints,
     """Return kind, shared prefix (-1: none) and start of every session."""
     rng = stream(seed, "arrivals")
     arrivals = workload.arrivals
-    exact = workload.n_sessions is not None or workload.clients is not None
+    has_trends = any(kind.trend is not None for kind in workload.kinds)
+    exact = workload.n_sessions is not None or workload.clients is not None or has_trends
     if exact:
         n = workload.n_sessions or int(rng.poisson(arrivals.per_s * workload.duration_s))
         start_s = np.zeros(n)
@@ -120,7 +126,15 @@ def _sessions(workload: Workload, prefixes: _Prefixes, seed: int) -> tuple[Ints,
             first, size = prefixes.first[workload.clients], prefixes.size[workload.clients]
             is_client = (prefix >= first) & (prefix < first + size)
             client = np.where(is_client, prefix - first + 1, 0)
-        start_s = arrivals.exactly(n, workload.duration_s, rng, client=client)
+        for number, one in enumerate(workload.kinds):
+            rows = np.flatnonzero(kind == number)
+            own = arrivals
+            if one.trend is not None:
+                own = replace(arrivals, rate=replace(arrivals.rate, trend=one.trend))
+            which = stream(seed, f"kind {number} arrivals")
+            start_s[rows] = own.exactly(
+                len(rows), workload.duration_s, which, client=client[rows]
+            )
     return kind, prefix, start_s
 
 
@@ -225,14 +239,16 @@ def _next_turn(
 ) -> tuple[_Columns, Ints]:
     """Return the next turn of those that go on within time and limit, and which they are."""
     n = len(last.session)
+    turn = int(last.turn[0])
     size = workload.block_size
     service = workload.service
     think_s = np.full(n, np.nan)
+    scale = kind.gap_scale[min(turn, len(kind.gap_scale)) - 1]
     if kind.gap_s is not None:
-        gap_s = kind.gap_s.draw(rng, n)
+        gap_s = kind.gap_s.draw(rng, n) * scale
     else:
         assert kind.think_s is not None
-        think_s = kind.think_s.draw(rng, n)
+        think_s = kind.think_s.draw(rng, n) * scale
         gap_s = think_s + service.base_s + service.per_input_token_s * last.input_tokens
         gap_s += service.per_output_token_s * last.output_tokens
     arrival_s = last.arrival_s + gap_s

@@ -57,6 +57,10 @@ class Kind:
     """From a request's arrival to the next turn's; None: from its finish, by `think_s`."""
     think_s: Distribution | None = None
     """From a request's finish to the next turn's arrival."""
+    gap_scale: tuple[float, ...] = (1.0,)
+    """What the gap or think time after turn 1, 2, ... is multiplied by; the last holds on."""
+    trend: float | None = None
+    """Rate of these sessions at the end over that at the start; None: as the arrivals say."""
     cut_short: float = 0.0
     """Share of later turns that keep only a part of the earlier prompt, uniform in length."""
     forgotten: float = 0.0
