@@ -302,5 +302,3 @@ def _category_facts(trace: Trace, reuse: BlockReuse) -> dict[str, float]:
             float((reuse.uses[created] > 1).mean()) if created.any() else 0.0
         )
     return facts
-
-

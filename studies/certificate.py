@@ -1,4 +1,4 @@
-"""How close a twin is to its trace: distances of distributions, of hit curves, of simulated times."""
+"""How close a twin is to its trace: distributions, hit curves, simulated times."""
 
 from __future__ import annotations
 
@@ -97,13 +97,15 @@ def certify(
     """
     size = config.engine.block_size
     gpu = config.engine.gpu_blocks
-    where = f"{gpu} blocks of {size}" if gpu else f"{config.gpu_gib:g} GiB" if config.gpu_gib else ""
+    where = (
+        f"{gpu} blocks of {size}" if gpu else f"{config.gpu_gib:g} GiB" if config.gpu_gib else ""
+    )
     return Certificate(
         requests=(len(trace), len(twin)),
         distances=tuple(_distances(trace, twin)),
         curves=tuple(_curves(trace, twin)),
         times=tuple(_times(trace, twin, config, policies)),
-        setting=f"{config.cluster.instances} x {config.profile}, {where or 'KV memory as measured'}",
+        setting=f"{config.cluster.instances} x {config.profile}, {where}",
     )
 
 
@@ -134,7 +136,8 @@ def _distances(trace: Trace, twin: Trace) -> list[Distance]:
     rows = [distance(what, *(column(t) for t in both)) for what, column in columns.items()]
     counts = [block_reuse(t).gaps.sum(axis=0) for t in both]
     rows.append(_of_counts("reuse time of blocks, log s", counts))
-    rows.append(_reuse_distance(*(compile_tree(t, t.block_size, partial_blocks=True) for t in both)))
+    trees = [compile_tree(t, t.block_size, partial_blocks=True) for t in both]
+    rows.append(_reuse_distance(*trees))
     return rows
 
 

@@ -142,5 +142,3 @@ def _observe_all(
     for r in range(end.size):
         observe(fit, end[r], category[r], arrival_s[r], params)
     observe(fit, -1, 0, 1e16, params)  # long after the last: fits, and counts nothing
-
-

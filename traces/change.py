@@ -38,9 +38,7 @@ def thin(trace: Trace, share: float, *, seed: int = 0) -> Trace:
     return take(trace, rows)
 
 
-def resample(
-    trace: Trace, *, factor: float = 1.0, spread_s: float = 60.0, seed: int = 0
-) -> Trace:
+def resample(trace: Trace, *, factor: float = 1.0, spread_s: float = 60.0, seed: int = 0) -> Trace:
     """Draw sessions with replacement, `factor` times as many as there are (a bootstrap).
 
     A copy of a session is moved by up to `spread_s` either way. Blocks that only one session
@@ -51,11 +49,15 @@ def resample(
     """
     if not (factor > 0 and np.isfinite(factor) and spread_s >= 0):
         told = f"factor {factor:g}, spread {spread_s:g} s"
-        raise TraceError(f"{trace.name}: must have a positive factor and no negative spread: {told}")
+        raise TraceError(
+            f"{trace.name}: must have a positive factor and no negative spread: {told}"
+        )
     n_sessions = int(trace.session.max()) + 1
     n_drawn = round(factor * n_sessions)
     if n_drawn < 1:
-        raise TraceError(f"{trace.name}: must draw a session, got factor {factor:g} of {n_sessions}")
+        raise TraceError(
+            f"{trace.name}: must draw a session, got factor {factor:g} of {n_sessions}"
+        )
     rng = stream(seed, "resample")
     drawn = np.sort(rng.integers(0, n_sessions, n_drawn))
     shift_s = rng.uniform(-spread_s, spread_s, n_drawn)
@@ -134,9 +136,7 @@ def copied(
         think_s=None if trace.think_s is None else trace.think_s[rows],
     )
     moved = take(unsorted, np.argsort(unsorted.arrival_s, kind="stable"))
-    return replace(
-        moved, request_id=np.arange(n), block_ids=first_occurrence(moved.block_ids)
-    )
+    return replace(moved, request_id=np.arange(n), block_ids=first_occurrence(moved.block_ids))
 
 
 def first_occurrence(ids: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -211,5 +211,3 @@ def anonymise(trace: Trace) -> Trace:
         block_ids=first_occurrence(trace.block_ids),
         dropped={},
     )
-
-

@@ -27,6 +27,24 @@ class Spikes:
     factor: float
     """Rate within a spike, as a multiple of the rate outside."""
 
+    def __post_init__(self) -> None:
+        if not (self.n >= 1 and self.duration_s > 0 and self.factor > 0):
+            told = f"{self.n},{self.duration_s:g},{self.factor:g}"
+            raise ConfigError(f"spikes must be a number, seconds and a factor above 0, got {told}")
+
+    @staticmethod
+    def parse(text: str) -> Spikes:
+        """Read NUMBER,SECONDS,FACTOR.
+
+        Raises:
+            ConfigError: it is something else.
+        """
+        try:
+            n, duration_s, factor = text.split(",")
+            return Spikes(n=int(n), duration_s=float(duration_s), factor=float(factor))
+        except ValueError:
+            raise ConfigError(f"spikes must be NUMBER,SECONDS,FACTOR, got {text!r}") from None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rate:

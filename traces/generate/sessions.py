@@ -132,9 +132,7 @@ def _sessions(workload: Workload, prefixes: _Prefixes, seed: int) -> tuple[Ints,
             if one.trend is not None:
                 own = replace(arrivals, rate=replace(arrivals.rate, trend=one.trend))
             which = stream(seed, f"kind {number} arrivals")
-            start_s[rows] = own.exactly(
-                len(rows), workload.duration_s, which, client=client[rows]
-            )
+            start_s[rows] = own.exactly(len(rows), workload.duration_s, which, client=client[rows])
     return kind, prefix, start_s
 
 
@@ -243,7 +241,9 @@ def _next_turn(
     size = workload.block_size
     service = workload.service
     think_s = np.full(n, np.nan)
-    scale = kind.gap_scale[min(turn, len(kind.gap_scale)) - 1]
+    scale: Floats | float = kind.gap_scale[min(turn, len(kind.gap_scale)) - 1]
+    if kind.gap_power:
+        scale = scale * (last.input_tokens / 1000) ** kind.gap_power
     if kind.gap_s is not None:
         gap_s = kind.gap_s.draw(rng, n) * scale
     else:
@@ -308,7 +308,8 @@ def _trace(workload: Workload, parts: list[_Columns], prefixes: _Prefixes) -> Tr
     n_blocks = -(-tokens // workload.block_size)
     origin, source = column("origin")[order], column("source")[order]
     n_hidden = len(prefixes.n_blocks)
-    source = np.where(origin == _EARLIER, place[source] + n_hidden, source)
+    is_earlier = origin == _EARLIER
+    source = np.where(is_earlier, place[np.where(is_earlier, source, -1)] + n_hidden, source)
     none = np.zeros(n_hidden, np.int64)
     block_ids, block_offsets = block_paths(
         np.concatenate([none - 1, source]),
@@ -335,5 +336,3 @@ def _trace(workload: Workload, parts: list[_Columns], prefixes: _Prefixes) -> Tr
         sessions=Sessions.GIVEN,
         think_s=None if bool(np.isnan(think_s).all()) else think_s,
     )
-
-

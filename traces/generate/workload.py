@@ -8,6 +8,8 @@ from ... import ConfigError
 from .arrivals import Arrivals
 from .lengths import Constant, Distribution
 
+_A_HUNDRED, _TWO_HUNDRED, _A_THOUSAND = Constant(100), Constant(200), Constant(1000)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pool:
@@ -44,12 +46,12 @@ class Kind:
     pools: tuple[tuple[str, float], ...] = ()
     """Names of pools and the share of sessions that begin with a prefix out of each."""
     repeats: Repeats | None = None
-    first_tokens: Distribution = Constant(1000)
+    first_tokens: Distribution = _A_THOUSAND
     """Prompt of the first request, behind the shared prefix."""
-    output_tokens: Distribution = Constant(200)
+    output_tokens: Distribution = _TWO_HUNDRED
     continues: tuple[float, ...] = ()
     """Probability of a further turn after turn 1, 2, ...; the last holds for all later ones."""
-    added_tokens: Distribution = Constant(100)
+    added_tokens: Distribution = _A_HUNDRED
     """What a later turn adds behind the earlier prompt and answer: user text, tool results."""
     kept_output: float = 1.0
     """Share of an answer that stays in the context; reasoning is stripped."""
@@ -59,6 +61,8 @@ class Kind:
     """From a request's finish to the next turn's arrival."""
     gap_scale: tuple[float, ...] = (1.0,)
     """What the gap or think time after turn 1, 2, ... is multiplied by; the last holds on."""
+    gap_power: float = 0.0
+    """The gap also grows as this power of the prompt's length, from 1 at 1000 tokens."""
     trend: float | None = None
     """Rate of these sessions at the end over that at the start; None: as the arrivals say."""
     cut_short: float = 0.0

@@ -77,7 +77,8 @@ def _lay_out(
     begin = np.cumsum(size) - size
     copy = np.repeat(np.arange(len(family)), size)
     rows = np.arange(len(copy)) - begin[copy] + twin.first[family][copy]
-    arrival_s = start_s[copy] + twin.delay_s[rows]
+    # to the microsecond: the sum should not tell apart what came at the same time
+    arrival_s = np.rint((start_s[copy] + twin.delay_s[rows]) * 1e6) / 1e6
     order = np.argsort(arrival_s, kind="stable")
     place = np.empty(len(order) + 1, np.int64)
     place[order] = np.arange(len(order))
@@ -100,8 +101,9 @@ def _lay_out(
         n_hidden=n_paths,
     )
     n_sessions = np.zeros(twin.n_families, np.int64)
-    np.maximum.at(n_sessions, np.repeat(np.arange(twin.n_families), np.diff(twin.first)),
-                  twin.session + 1)
+    np.maximum.at(
+        n_sessions, np.repeat(np.arange(twin.n_families), np.diff(twin.first)), twin.session + 1
+    )
     before = np.cumsum(n_sessions[family]) - n_sessions[family]
     return Trace(
         name=name,

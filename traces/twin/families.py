@@ -46,9 +46,7 @@ def kinship(ids: Ints, offsets: Ints, session: Ints, *, many: int) -> Kinship:
 
 
 @jitted
-def _sessions_of(
-    ids: Ints, offsets: Ints, session: Ints, by_session: Ints, n_ids: int
-) -> Ints:
+def _sessions_of(ids: Ints, offsets: Ints, session: Ints, by_session: Ints, n_ids: int) -> Ints:
     """Count the sessions that have each block."""
     latest = np.full(n_ids, -1, np.int64)
     count = np.zeros(n_ids, np.int64)
