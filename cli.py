@@ -561,7 +561,7 @@ def trace_fit(
     """Make a trace's twin, which `trace generate --from` draws from, and certify it."""
     if out.exists() and not overwrite:
         raise ConfigError(f"{out}: already exists; choose another --out, or pass --overwrite")
-    served = {"gpu": gpu, "model": model, "instances": instances, "router": router}
+    served: dict[str, Any] = {"gpu": gpu, "model": model, "instances": instances, "router": router}
     served |= {"gpu_blocks": gpu_blocks, "gpu_gib": gpu_gib, "block_size": engine_block_size}
     config = _config(served)
     from kvsim.traces.formats import read_traces

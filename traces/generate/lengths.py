@@ -36,12 +36,14 @@ class Constant:
 
 @dataclass(frozen=True, slots=True)
 class Lognormal:
-    """The logarithm is normal; what falls outside [least, most] is moved to the bound."""
+    """The logarithm of what exceeds `shift` is normal; [least, most] bounds the result."""
 
     median: float
+    """Of what exceeds the shift."""
     sigma: float
     least: float = 0.0
     most: float = np.inf
+    shift: float = 0.0
 
     def __post_init__(self) -> None:
         if not (self.median > 0 and self.sigma >= 0):
@@ -50,8 +52,8 @@ class Lognormal:
 
     def draw(self, rng: np.random.Generator, n: int) -> Draws:
         z = rng.standard_normal(n)
-        drawn: Draws = np.clip(self.median * np.exp(self.sigma * z), self.least, self.most)
-        return drawn
+        drawn = self.shift + self.median * np.exp(self.sigma * z)
+        return np.clip(drawn, self.least, self.most)
 
 
 @dataclass(frozen=True, slots=True)
