@@ -64,7 +64,7 @@ def _about(value: float, tolerance: float = 0.05) -> _Told:
 
 
 def _lengths(name: str, **values: float) -> dict[str, _Told]:
-    tolerance = {"mean": 0.02, "p50": 0.03, "p95": 0.05, "p99": 0.06, "max": 0.3}
+    tolerance = {"mean": 0.03, "p50": 0.05, "p95": 0.06, "p99": 0.10, "max": 0.3}
     return {f"{name} {key}": _about(value, tolerance[key]) for key, value in values.items()}
 
 
@@ -75,7 +75,7 @@ def _curve(*hits: float) -> dict[str, _Told]:
 
 def _turns(*counts: int) -> dict[str, _Told]:
     # chance alone moves a count of few long sessions by more than a count of many
-    tolerance = [0.03, 0.03, 0.04, 0.08, 0.2]
+    tolerance = [0.03, 0.04, 0.05, 0.10, 0.3]
     rows = zip(TURNS, counts, tolerance, strict=True)
     return {name: _about(count, near) for name, count, near in rows if count}
 
