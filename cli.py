@@ -603,6 +603,214 @@ def _settings(given: list[str] | None) -> dict[str, str]:
     return found
 
 
+@trace_app.command("generate")
+def trace_generate(
+    out: Annotated[Path, typer.Option("--out", help="File to write.")],
+    workload: Annotated[
+        str | None,
+        typer.Argument(help="chat, single, agents, qwen-a, qwen-b, qwen-thinking or qwen-coder."),
+    ] = None,
+    twin: Annotated[
+        Path | None, typer.Option("--from", help="Draw from what `trace fit` wrote instead.")
+    ] = None,
+    factor: Annotated[float, typer.Option(help="With --from: multiple of the rate.")] = 1.0,
+    window: Annotated[
+        float | None, typer.Option(help="With --from: seconds within which sessions swap starts.")
+    ] = None,
+    bootstrap: Annotated[
+        bool, typer.Option("--bootstrap", help="With --from: draw sessions with replacement.")
+    ] = False,
+    rate: Annotated[float | None, typer.Option(help="Sessions that begin a second.")] = None,
+    duration: Annotated[float | None, typer.Option(help="Seconds.")] = None,
+    requests: Annotated[int | None, typer.Option(help="Instead: so many requests.")] = None,
+    arrivals: Annotated[str | None, typer.Option(help="poisson, gamma or weibull.")] = None,
+    cv: Annotated[
+        float | None, typer.Option(help="Variation of gamma and weibull gaps; above 1: bursts.")
+    ] = None,
+    trend: Annotated[float | None, typer.Option(help="Rate at the end over the start.")] = None,
+    swing: Annotated[float | None, typer.Option(help="Daily swing of the rate, 0 to 1.")] = None,
+    day: Annotated[float | None, typer.Option(help="Length of the day of the swing, s.")] = None,
+    spikes: Annotated[
+        str | None, typer.Option(help="NUMBER,SECONDS,FACTOR: times of a higher rate.")
+    ] = None,
+    block_size: BlockSize = None,
+    to: Annotated[str, typer.Option("--to", help="parquet or mooncake.")] = "parquet",
+    seed: Seed = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Write a synthetic trace: of a named workload, or from another trace's twin."""
+    if out.exists() and not overwrite:
+        raise ConfigError(f"{out}: already exists; choose another --out, or pass --overwrite")
+    if (workload is None) == (twin is None):
+        raise ConfigError("give a workload or --from, one of the two")
+    from kvsim.traces.formats import write_trace
+
+    if twin is not None:
+        from kvsim.traces.twin.draw import WINDOW_S, draw
+        from kvsim.traces.twin.files import read_twin
+
+        made = draw(
+            read_twin(twin),
+            factor=factor,
+            window_s=WINDOW_S if window is None else window,
+            seed=seed or 0,
+            bootstrap=bootstrap,
+            name=out.name,
+        )
+    else:
+        from kvsim.traces.generate.arrivals import Spikes
+        from kvsim.traces.generate.presets import generate_requests, preset, shaped
+        from kvsim.traces.generate.sessions import generate
+
+        chosen = shaped(
+            preset(workload or ""),
+            per_s=rate,
+            duration_s=duration,
+            process=arrivals,
+            cv=cv,
+            trend=trend,
+            swing=swing,
+            day_s=day,
+            spikes=None if spikes is None else Spikes.parse(spikes),
+            block_size=block_size,
+        )
+        if requests is not None and duration is not None:
+            raise ConfigError("give --duration or --requests, not both")
+        if requests is None:
+            made = generate(chosen, seed=seed or 0)
+        else:
+            made = generate_requests(chosen, requests, seed=seed or 0)
+    write_trace(made, out, to)
+    print(f"{out}: {len(made):,} requests, {out.stat().st_size:,} bytes")
+
+
+@trace_app.command("fit")
+def trace_fit(
+    trace: Traces,
+    out: Annotated[Path, typer.Option("--out", help="File to write.")],
+    many: Annotated[
+        int, typer.Option(help="Sessions that share a block before it is common to all.")
+    ] = 10,
+    certificate: Annotated[
+        bool, typer.Option("--certificate/--no-certificate", help="Say how close the twin is.")
+    ] = True,
+    gpu: Gpu = None,
+    model: ModelName = None,
+    instances: Instances = None,
+    router: Router = None,
+    engine_block_size: Annotated[
+        int | None, typer.Option("--block-size", help="Tokens a KV block of the engine.")
+    ] = None,
+    gpu_blocks: GpuBlocks = None,
+    gpu_gib: GpuGib = None,
+    trace_block_size: TraceBlockSize = None,
+    seed: Seed = None,
+    overwrite: Overwrite = False,
+    json: AsJson = False,
+) -> None:
+    """Make a trace's twin, which `trace generate --from` draws from, and certify it."""
+    if out.exists() and not overwrite:
+        raise ConfigError(f"{out}: already exists; choose another --out, or pass --overwrite")
+    served: dict[str, Any] = {"gpu": gpu, "model": model, "instances": instances, "router": router}
+    served |= {"gpu_blocks": gpu_blocks, "gpu_gib": gpu_gib, "block_size": engine_block_size}
+    config = _config(served)
+    from kvsim.traces.formats import read_traces
+    from kvsim.traces.twin.draw import draw
+    from kvsim.traces.twin.files import write_twin
+    from kvsim.traces.twin.fit import fit
+    from kvsim.traces.twin.summary import summarise_twin
+
+    found = read_traces(trace, block_size=trace_block_size)
+    twin = fit(found, many=many)
+    told: dict[str, Any] = {"fit": summarise_twin(twin)}
+    if certificate:
+        from kvsim.studies.certificate import certify
+
+        told["certificate"] = certify(found, draw(twin, seed=seed or 0), config).to_dict()
+    write_twin(twin, out)
+    if json:
+        _print_json(told)
+    else:
+        from kvsim.reports.certificate import show_fit
+
+        show_fit(told, _console())
+        print(f"{out}: {out.stat().st_size:,} bytes")
+
+
+@trace_app.command("transform")
+def trace_transform(
+    traces: Annotated[list[Path], typer.Argument(help="Trace files; with --merge one trace each.")],
+    out: Annotated[Path, typer.Option("--out", help="File to write.")],
+    merge: Annotated[
+        bool, typer.Option("--merge", help="Put the files together as traces of their own.")
+    ] = False,
+    start: Annotated[float | None, typer.Option(help="Leave out what arrives before, s.")] = None,
+    end: Annotated[float | None, typer.Option(help="Leave out what comes from then on, s.")] = None,
+    thin: Annotated[float | None, typer.Option(help="Keep this share of the sessions.")] = None,
+    resample: Annotated[
+        float | None, typer.Option(help="Draw so many times as many sessions, with replacement.")
+    ] = None,
+    time_scale: TimeScale = 1.0,
+    reblock: Annotated[int | None, typer.Option(help="Tokens of a block id in the output.")] = None,
+    anonymise: Annotated[
+        bool, typer.Option("--anonymise", help="Replace names and ids by numbers; start at 0.")
+    ] = False,
+    to: Annotated[str, typer.Option("--to", help="parquet or mooncake.")] = "parquet",
+    trace_block_size: TraceBlockSize = None,
+    seed: Seed = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Change a trace: merge, slice, thin, resample, scale, re-block, anonymise, in this order."""
+    if out.exists() and not overwrite:
+        raise ConfigError(f"{out}: already exists; choose another --out, or pass --overwrite")
+    from kvsim.traces import change, transform
+    from kvsim.traces.formats import read_traces, write_trace
+
+    groups = [[path] for path in traces] if merge else [traces]
+    parts = [read_traces(group, block_size=trace_block_size) for group in groups]
+    found = transform.merge(parts) if merge else parts[0]
+    if start is not None or end is not None:
+        found = transform.slice_time(
+            found,
+            float("-inf") if start is None else start,
+            float("inf") if end is None else end,
+        )
+    if thin is not None:
+        found = change.thin(found, thin, seed=seed or 0)
+    if resample is not None:
+        found = change.resample(found, factor=resample, seed=seed or 0)
+    if time_scale != 1.0:
+        found = found.scaled(time_scale)
+    if reblock is not None:
+        found = change.reblock(found, reblock)
+    if anonymise:
+        found = change.anonymise(found)
+    write_trace(found, out, to)
+    print(f"{out}: {len(found):,} requests, {out.stat().st_size:,} bytes")
+
+
+@trace_app.command("slice")
+def trace_slice(
+    trace: Traces,
+    out: Annotated[Path, typer.Option("--out", help="File to write.")],
+    start: Annotated[float, typer.Option(help="First second kept.")] = float("-inf"),
+    end: Annotated[float, typer.Option(help="First second left out.")] = float("inf"),
+    to: Annotated[str, typer.Option("--to", help="parquet or mooncake.")] = "parquet",
+    trace_block_size: TraceBlockSize = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Write the requests of a trace that arrive within a time."""
+    trace_transform(
+        trace,
+        out,
+        start=start,
+        end=end,
+        to=to,
+        trace_block_size=trace_block_size,
+        overwrite=overwrite,
+    )
+
+
 _SETTING_OF = {"gpu": "profile", "slo_ttft": "slo_ttft_s", "slo_tpot": "slo_tpot_s"}
 """Settings whose options have another name."""
 

@@ -1,0 +1,93 @@
+"""A twin's fit and certificate as terminal tables. Knows no simulation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from .console import line
+
+
+def show_fit(told: Mapping[str, Any], console: Console) -> None:
+    """Print what `kvsim trace fit` found, and how close the twin is if that was asked."""
+    fit = told["fit"]
+    console.print(
+        line(
+            f"{fit['requests']:,} requests, {fit['sessions']:,} sessions in "
+            f"{fit['families']:,} families, {fit['common_paths']:,} common paths",
+            "bold",
+        )
+    )
+    names = ("input_tokens", "output_tokens", "growth_tokens", "turn_gap_s", "think_s")
+    rows = [
+        [f"{kind} {name}", *(f"{value:,.6g}" for value in columns[name])]
+        for kind, columns in fit["by_category"].items()
+        for name in names
+        if columns.get(name)
+    ]
+    levels = [f"{100 * level:g} %" for level in fit["levels"]]
+    console.print(_table(["quantiles", *levels], rows))
+    rates = "  ".join(f"{rate:.3g}" for rate in fit["rate_by_tenth_per_s"])
+    turns = "  ".join(f"{share:.3f}" for share in fit["continues_after_turn"])
+    gap_cv = "none" if fit["gap_cv"] is None else f"{fit['gap_cv']:.2f}"
+    console.print(line(f"requests a second by tenth of the time: {rates}"))
+    console.print(line(f"next turn follows turn 1, 2, ...: {turns}"))
+    console.print(
+        line(
+            f"gap variation {gap_cv}, dispersion {fit['dispersion_1_s']:.2f} in 1 s and "
+            f"{fit['dispersion_60_s']:.2f} in 60 s"
+        )
+    )
+    if "certificate" in told:
+        _show_certificate(told["certificate"], console)
+
+
+def _show_certificate(found: Mapping[str, Any], console: Console) -> None:
+    n_trace, n_twin = found["requests"]
+    console.print()
+    verdict = "holds" if found["holds"] else "DOES NOT HOLD"
+    console.print(line(f"certificate {verdict}: {n_trace:,} requests, twin {n_twin:,}", "bold"))
+    console.print(
+        _table(
+            ["distribution", "KS", "Wasserstein / mean"],
+            [
+                [row["what"], f"{row['ks']:.4f}", f"{row['wasserstein']:.4f}"]
+                for row in found["distances"]
+            ],
+        )
+    )
+    console.print(
+        _table(
+            ["lru hit ratio over sizes", "mean error", "largest"],
+            [
+                [row["category"], f"{row['mean']:.4f}", f"{row['most']:.4f}"]
+                for row in found["curves"]
+            ],
+        )
+    )
+    console.print(
+        _table(
+            [f"TTFT, {found['setting']}", "trace, s", "twin, s", "error"],
+            [
+                [
+                    f"{row['policy']} {row['percentile']}",
+                    f"{row['trace_s']:.3f}",
+                    f"{row['twin_s']:.3f}",
+                    f"{100 * (row['twin_s'] / row['trace_s'] - 1):+.1f} %",
+                ]
+                for row in found["times"]
+            ],
+        )
+    )
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for i, head in enumerate(heads):
+        table.add_column(head, justify="right" if i else "left", no_wrap=i > 0)
+    for row in rows:
+        table.add_row(*row)
+    return table

@@ -1,0 +1,1 @@
+"""Synthetic traces: arrivals, lengths, sessions, shared prefixes, and workloads by name."""

@@ -1,0 +1,1 @@
+"""A twin of a trace: fitted, kept in a file, drawn from."""

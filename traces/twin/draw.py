@@ -1,0 +1,125 @@
+"""Traces drawn from a twin: families again, at new times, with new blocks."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ... import ConfigError
+from ..generate.paths import block_paths
+from ..generate.streams import stream
+from ..schema import Trace
+from ..sessions import numbered
+from .fit import Twin
+
+WINDOW_S = 60.0
+"""Families swap their starts with others that begin within this time."""
+_GRID_SHARE = 0.5
+"""Of the starts, that fall together with another: then times are ticks, and stay so."""
+
+
+def draw(
+    twin: Twin,
+    *,
+    factor: float = 1.0,
+    window_s: float = WINDOW_S,
+    seed: int = 0,
+    bootstrap: bool = False,
+    name: str = "twin",
+) -> Trace:
+    """Draw a trace with `factor` times the rate over the same time.
+
+    Every family is taken `factor` times, rounded up or down so that the total is right; with
+    `bootstrap` families are drawn at random instead, with replacement. Starts are the twin's, so
+    that drift and bursts stay, but families swap them within `window_s`. Every copy has blocks
+    of its own, but for the paths that many sessions share.
+
+    Raises:
+        ConfigError: the factor or the window is out of range.
+    """
+    if not 0 < factor <= 1e4:
+        raise ConfigError(f"factor must be above 0 and at most 10000, got {factor:g}")
+    if not 0 <= window_s < np.inf:
+        raise ConfigError(f"window must be finite and not negative, got {window_s:g} s")
+    n = max(1, round(factor * twin.n_families))
+    rng = stream(seed, "families")
+    if bootstrap:
+        family = np.sort(rng.integers(0, twin.n_families, n))
+    else:
+        family = np.floor((np.arange(n) + rng.random()) * twin.n_families / n).astype(np.int64)
+        family = np.minimum(family, twin.n_families - 1)
+    start_s = _starts(twin, family, window_s, stream(seed, "starts"))
+    return _lay_out(twin, family, start_s, name)
+
+
+def _starts(
+    twin: Twin, family: NDArray[np.int64], window_s: float, rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """Return a start of each copy: those of the families, swapped among neighbours in time."""
+    starts = twin.start_s[family]
+    is_ticking = len(np.unique(twin.start_s)) < (1 - _GRID_SHARE) * twin.n_families
+    is_again = np.concatenate([[False], family[1:] == family[:-1]])
+    if not is_ticking and is_again.any():
+        # a second copy starts somewhere between two families, not at the same instant
+        following = np.append(twin.start_s[1:], twin.start_s[-1])[family]
+        between = starts + (following - starts) * rng.random(len(starts))
+        starts = np.where(is_again, between, starts)
+    swapped = np.argsort(starts + rng.uniform(-window_s / 2, window_s / 2, len(starts)))
+    new = np.empty(len(starts))
+    new[swapped] = np.sort(starts)
+    return new
+
+
+def _lay_out(
+    twin: Twin, family: NDArray[np.int64], start_s: NDArray[np.float64], name: str
+) -> Trace:
+    size = np.diff(twin.first)[family]
+    begin = np.cumsum(size) - size
+    copy = np.repeat(np.arange(len(family)), size)
+    rows = np.arange(len(copy)) - begin[copy] + twin.first[family][copy]
+    # to the microsecond: the sum should not tell apart what came at the same time
+    arrival_s = np.rint((start_s[copy] + twin.delay_s[rows]) * 1e6) / 1e6
+    order = np.argsort(arrival_s, kind="stable")
+    place = np.empty(len(order) + 1, np.int64)
+    place[order] = np.arange(len(order))
+    place[-1] = -1
+
+    def moved(within: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Turn places within a family into rows of the new trace."""
+        return place[np.where(within[rows] < 0, -1, within[rows] + begin[copy])][order]
+
+    n_paths = len(twin.path_blocks)
+    of_path = -2 - twin.source[rows[order]]
+    source = moved(twin.source)  # of paths: -1, as of none
+    source = np.where(of_path >= 0, of_path, np.where(source >= 0, source + n_paths, -1))
+    rows = rows[order]
+    parent = place[np.where(twin.parent[rows] < 0, -1, twin.parent[rows] + begin[copy[order]])]
+    block_ids, block_offsets = block_paths(
+        np.concatenate([twin.path_source, source]),
+        np.concatenate([twin.path_kept, twin.n_kept[rows]]),
+        np.concatenate([twin.path_blocks, twin.n_blocks[rows]]),
+        n_hidden=n_paths,
+    )
+    n_sessions = np.zeros(twin.n_families, np.int64)
+    np.maximum.at(
+        n_sessions, np.repeat(np.arange(twin.n_families), np.diff(twin.first)), twin.session + 1
+    )
+    before = np.cumsum(n_sessions[family]) - n_sessions[family]
+    return Trace(
+        name=name,
+        block_size=twin.block_size,
+        request_id=np.arange(len(rows)),
+        arrival_s=arrival_s[order],
+        input_tokens=twin.input_tokens[rows],
+        output_tokens=twin.output_tokens[rows],
+        parent=parent,
+        session=numbered(before[copy[order]] + twin.session[rows]),
+        turn=twin.turn[rows],
+        category=twin.category[rows],
+        category_names=twin.category_names,
+        block_ids=block_ids,
+        block_offsets=block_offsets,
+        covered_tokens=twin.covered_tokens[rows],
+        sessions=twin.sessions,
+        think_s=None if twin.think_s is None else twin.think_s[rows],
+    )
