@@ -87,7 +87,7 @@ def _written(trace: Trace, folder: Path) -> tuple[Path, Path]:
 
     rounded = replace(trace, arrival_s=np.rint(trace.arrival_s * 1000) / 1000)
     lines, columns = folder / f"{len(trace)}.jsonl", folder / f"{len(trace)}.parquet"
-    write_trace(rounded, lines)
+    write_trace(rounded, lines, "mooncake")
     write_trace(rounded, columns)
     return lines, columns
 
