@@ -17,11 +17,12 @@ from kvsim.traces.schema import Trace
 
 FEW, MANY = 100_000, 1_000_000
 _PEAK = """
-import resource, sys
+import pathlib, re, sys
 from kvsim.traces.formats import read_trace
 trace = read_trace(sys.argv[1], block_size=16)
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-print(peak, len(trace), len(trace.block_ids))
+# not ru_maxrss, which a new process inherits from the one that starts it
+status = pathlib.Path("/proc/self/status").read_text()
+print(int(re.search(r"VmHWM:\\s+(\\d+) kB", status)[1]) * 1024, len(trace.block_ids))
 """
 
 
@@ -69,7 +70,7 @@ def sizes(setting: Setting) -> Iterator[Result]:
     for path in (lines, columns):
         command = [sys.executable, "-c", _PEAK, str(path)]
         told = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
-        peak, _, n_ids = map(int, told)
+        peak, n_ids = map(int, told)
         yield Result(
             goal="trace files",
             case=f"peak memory of reading {path.suffix[1:]} / its ids in memory, {size}",
@@ -87,7 +88,7 @@ def _written(trace: Trace, folder: Path) -> tuple[Path, Path]:
 
     rounded = replace(trace, arrival_s=np.rint(trace.arrival_s * 1000) / 1000)
     lines, columns = folder / f"{len(trace)}.jsonl", folder / f"{len(trace)}.parquet"
-    write_trace(rounded, lines)
+    write_trace(rounded, lines, "mooncake")
     write_trace(rounded, columns)
     return lines, columns
 
