@@ -17,6 +17,9 @@ from .. import ConfigError
 T = typing.TypeVar("T")
 
 
+ADMISSIONS = ("fcfs", "longest-prefix", "cluster-first")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineConfig:
     """One serving instance, in vLLM's terms."""
@@ -37,6 +40,13 @@ class EngineConfig:
     """Whether a request is admitted only if its whole prompt fits, not just its first chunk."""
     prefix_caching: bool = True
     """Whether blocks are kept for later requests."""
+    admission: str = "fcfs"
+    """Who of the queue is next. fcfs: the first, as in vLLM; longest-prefix: who has most blocks in
+    the GPU, as SGLang's lpm; cluster-first: who shares most with the last one admitted (PEEK)."""
+    admission_window: int = 128
+    """Requests of the queue that are compared, for all but fcfs."""
+    admission_passes: int = 64
+    """Times that others may be let past the head of the queue."""
 
     def __post_init__(self) -> None:
         at_least_one = ("block_size", "max_num_seqs", "max_num_batched_tokens")
@@ -52,6 +62,14 @@ class EngineConfig:
             raise ConfigError(
                 "engine.long_prefill_token_threshold must be at least 0, got"
                 f" {self.long_prefill_token_threshold}"
+            )
+        if self.admission not in ADMISSIONS:
+            raise ConfigError(
+                f"engine.admission must be one of {', '.join(ADMISSIONS)}, got {self.admission!r}"
+            )
+        if self.admission_window < 1 or self.admission_passes < 0:
+            raise ConfigError(
+                "engine.admission_window must be at least 1, engine.admission_passes at least 0"
             )
         if not 0 <= self.watermark < 1:
             raise ConfigError(f"engine.watermark must be in [0, 1), got {self.watermark}")

@@ -15,6 +15,7 @@ import numpy as np
 
 from ..calibration.latency import step_seconds
 from ..kernels import inner
+from .admission import FCFS, bring_forward
 from .kvcache import index_private, lookup, take, touch
 from .promotion import demote_last, finish_promotions, promote
 from .recording import log_step, record_event, sample, sign_evictions
@@ -117,6 +118,8 @@ def schedule(c: State, i: int) -> None:
         and instance.n_running < sizes(c).max_num_seqs
     ):
         is_ready = instance.n_ready > 0
+        if sizes(c).admission != FCFS and not is_ready:
+            bring_forward(c, i)
         r = np.int64(instance.ready_head if is_ready else instance.waiting_head)
         request = requests(c)[r]
         limit = (request.known - 1) // block_size if sizes(c).prefix_caching else 0
@@ -321,6 +324,7 @@ def _leave_queue(c: State, i: int, r: int, hits: int, now_s: float) -> None:
     request = requests(c)[r]
     block_size = sizes(c).block_size
     instance.n_admitted = max(instance.n_admitted, r + 1)
+    instance.last_admitted = r
     record_event(c, ADMITTED, i, r, -1, now_s)
     table = table_of(c, i, r)
     held = request.n_held
@@ -380,6 +384,7 @@ def _wait_for_promotion(c: State, i: int, r: int, now_s: float) -> None:
     instance = instances(c)[i]
     request = requests(c)[r]
     instance.n_admitted = max(instance.n_admitted, r + 1)
+    instance.last_admitted = r
     record_event(c, ADMITTED, i, r, -1, now_s)
     request.is_promoted = 0
     instance.n_promoted -= 1

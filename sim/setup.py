@@ -16,7 +16,7 @@ from ..policies.order import ITEM, LRU_LIST, make_orders
 from ..policies.reuse_fit import ReuseFit, make_reuse_fit, no_reuse_fit
 from ..traces.prefix_tree import PrefixTree
 from ..traces.schema import Trace
-from .config import EngineConfig
+from .config import ADMISSIONS, EngineConfig
 from .history import first_part_of, parent_keys_of, rehearsal_of
 from .pointers import lines_of_zeros
 from .records import (
@@ -167,7 +167,7 @@ def prepare(
     instances = np.zeros(n_instances, INSTANCE)
     instances["waiting_head"] = instances["waiting_tail"] = -1
     instances["head_request"] = instances["last_sample"] = -1
-    instances["loading_head"] = -1
+    instances["loading_head"] = instances["last_admitted"] = -1
     instances["n_tables_free"] = n_tables - 1
     instances["head_table"] = n_tables - 1
     span_s = float(trace.arrival_s[-1] - trace.arrival_s[0]) or 1.0
@@ -259,6 +259,9 @@ def prepare(
         "watermark_blocks": int(engine.watermark * n_blocks),
         "reserve_full_isl": int(engine.reserve_full_isl),
         "prefix_caching": int(engine.prefix_caching),
+        "admission": ADMISSIONS.index(engine.admission),
+        "admission_window": engine.admission_window,
+        "admission_passes": engine.admission_passes,
         "latency_kind": latency.kind_code,
         **below.sizes,
         "looks_ahead": int(binding.window > 0),

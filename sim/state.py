@@ -53,6 +53,9 @@ SIZES = (
     "watermark_blocks",
     "reserve_full_isl",
     "prefix_caching",
+    "admission",
+    "admission_window",
+    "admission_passes",
     "latency_kind",
     "has_tiers",
     "first_tier_write",
@@ -223,9 +226,9 @@ latency = _array("latency", "8")
 
 
 # The tiers below the GPUs: cache t * n_instances + i is that of instance i, or the i-th, of tier t.
-tiers = _array("tiers", "N_TIERS * n_instances")
+tiers = _array("tiers", "n_instances * N_TIERS")
 """(N_TIERS * n_instances,) of TIER."""
-tier_orders = _array("tier_orders", "N_TIERS * n_instances")
+tier_orders = _array("tier_orders", "n_instances * N_TIERS")
 """(N_TIERS * n_instances,) of ORDER."""
 tier_params = _array("tier_params", "n_tier_queues, 3")
 """(n_tier_queues, 3): numbers of each category, of the tiers whose policy follows the arrivals."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -112,9 +113,10 @@ def prepared_engine(
     n_instances: int = 1,
     is_logged: bool = True,
     tiers: TierChoices | None = None,
+    engine: Mapping[str, Any] | None = None,
 ) -> Prepared:
     with mock.patch("kvsim.sim.setup.LOG_INTS", LOG_INTS):
-        return _prepared(case, policy, n_instances, is_logged, tiers)
+        return _prepared(case, policy, n_instances, is_logged, tiers, engine or {})
 
 
 def _prepared(
@@ -123,6 +125,7 @@ def _prepared(
     n_instances: int,
     is_logged: bool,
     tiers: TierChoices | None,
+    engine: Mapping[str, Any],
 ) -> Prepared:
     s = case.settings
     trace = case.trace()
@@ -139,6 +142,7 @@ def _prepared(
             watermark=s.watermark,
             reserve_full_isl=s.reserve_full_isl,
             prefix_caching=s.prefix_caching,
+            **engine,
         ),
         n_instances=n_instances,
         latency=LatencyModel.parse(",".join(map(repr, s.latency))),

@@ -165,6 +165,8 @@ class Instance:
         """Wait for blocks from a lower tier, in order of asking."""
         self.ready: list[Request] = []
         """Of those, the ones whose blocks are there, in the order in which that was found."""
+        self.last_admitted: Request | None = None
+        self.n_passed: dict[int, int] = {}
         self.n_steps = 0
         self.n_same_step_hits = 0
         self.lines: list[str] = []
@@ -181,6 +183,9 @@ class Instance:
         if not self.settings.prefix_caching:
             return []
         return self.names.keys(r, n_tokens, self.settings.block_size)
+
+    def order_queue(self) -> None:
+        """Put who is next at the head of the queue."""
 
     # the rules that a test may break, one method each
 
@@ -292,6 +297,7 @@ class Instance:
             and self.waiting
             and len(self.running) < self.settings.max_num_seqs
         ):
+            self.order_queue()
             r = self.waiting[0]
             hits = self.pool.lookup(self.keys(r, self.lookup_limit(r)))
             n_loading = self.host_hits(r, len(hits), now_s)
@@ -337,6 +343,7 @@ class Instance:
         )
 
     def start(self, r: Request, n: int, now_s: float) -> None:
+        self.last_admitted = r
         if r.first_scheduled_s is None:
             r.first_scheduled_s = now_s
             r.cached_tokens = r.n_computed
