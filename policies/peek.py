@@ -19,9 +19,11 @@ class Peek(SampledPolicy):
 
     and blocks of equal priority, above all those that nobody waits for, leave in lru order.
 
-    Deviations: most of PEEK's gain comes from admitting clusters of requests that share a prefix
-    together, which is the scheduler's business and missing here; the look is taken once a step,
-    and lru is over a random sample of the candidates, unless `n_samples` is 0.
+    Most of PEEK's gain comes from admitting clusters of requests that share a prefix together,
+    which is the scheduler's business: `--set engine.admission=cluster-first`.
+
+    Deviations: the look is taken once a step, and lru is over a random sample of the candidates,
+    unless `n_samples` is 0.
     """
 
     window: int = 256

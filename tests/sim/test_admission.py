@@ -40,16 +40,15 @@ class LongestPrefix(Ordered):
 
 
 class ClusterFirst(Ordered):
+    def path(self, r: model.Request) -> list[int]:
+        """The blocks that others may have, too: the ids name them, and their KV is computed."""
+        n_tokens = min(r.covered_tokens, r.input_tokens + r.output_tokens - 1)
+        return self.names.keys(r, n_tokens, self.settings.block_size)
+
     def worth(self, r: model.Request) -> int:
         if self.last_admitted is None:
             return 0
-        size = self.settings.block_size
-        paths = [
-            self.names.keys(
-                one, min(one.covered_tokens, one.input_tokens + one.output_tokens), size
-            )
-            for one in (r, self.last_admitted)
-        ]
+        paths = [self.path(one) for one in (r, self.last_admitted)]
         n = 0
         for a, b in zip(*paths, strict=False):
             if a != b:
