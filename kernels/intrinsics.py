@@ -32,7 +32,7 @@ def array_at(context: Any, builder: Any, array_type: Any, address: Any, lengths:
     """Make the code of a C-contiguous array of `array_type` at an address."""
     word = context.get_value_type(types.intp)
     element = array_type.dtype
-    size = element.size if isinstance(element, types.Record) else element.bitwidth // 8
+    size = context.get_abi_sizeof(context.get_data_type(element))
     itemsize = context.get_constant(types.intp, size)
     strides = [itemsize]
     for length in reversed(lengths[1:]):

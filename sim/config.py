@@ -150,6 +150,11 @@ class TierConfig:
             raise ConfigError(
                 f"{name}.inclusion: only a tier that is filled by write-back can be exclusive"
             )
+        if self.policy.partition(",")[0] == "belady":
+            raise ConfigError(
+                f"{name}.policy: belady needs the future, which only the GPU's own pool can see;"
+                " `kvsim bound` gives the optimum of each tier"
+            )
         if self.min_hits < 1:
             raise ConfigError(f"{name}.min_hits must be at least 1, got {self.min_hits}")
         if self.run_blocks < 1 or self.run_blocks & (self.run_blocks - 1):

@@ -12,8 +12,9 @@ import scheduler_model as model
 import tier_model
 from cases import Case, prepared_engine, random_case
 
+from kvsim import ConfigError
 from kvsim.calibration.gpu_profile import Link
-from kvsim.policies import make_policy
+from kvsim.policies import POLICIES, make_policy
 from kvsim.sim.config import DiskConfig, HostConfig, PeerConfig, TierConfig
 from kvsim.sim.engine import World
 from kvsim.sim.invariants import check_cluster
@@ -147,15 +148,19 @@ def test_the_engine_does_what_the_model_does(layout: tuple[str, ...]) -> None:
     assert n_preempted > 20
 
 
-@pytest.mark.parametrize("policy", ["lfu", "workload-aware", "s3-fifo", "random", "fifo"])
-@pytest.mark.parametrize("write", WRITES)
-def test_any_policy_may_order_every_tier(policy: str, write: str) -> None:
+@pytest.mark.parametrize("policy", [name for name in POLICIES if name != "belady"])
+def test_any_policy_may_order_every_tier_of_every_layout(policy: str) -> None:
     rng = np.random.default_rng(7)
     for layout in LAYOUTS:
-        for _ in range(6):
+        for write in WRITES:
             case = cached(random_case(rng, n_rows=20))
             given = choices(rng, layout, write=write, policy=policy)
             check_cluster(run(case, given, policy=policy, n_instances=2))
+
+
+def test_no_tier_below_the_gpu_sees_the_future() -> None:
+    with pytest.raises(ConfigError, match=r"host\.policy: belady needs the future"):
+        HostConfig(blocks=3, policy="belady")
 
 
 @pytest.mark.parametrize("placement", ["private", "hashed", "shared"])
