@@ -38,9 +38,12 @@ def test_each_likeness_meets_every_published_statistic(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", sorted(PUBLISHED))
+@pytest.mark.parametrize("name", ["qwen-a", "qwen-b", "qwen-coder"])
 def test_another_seed_keeps_hits_and_curves(name: str) -> None:
-    """Only the hits, to twice the tolerance: counts of rare long sessions are chance."""
+    """Only the hits, to twice the tolerance: counts of rare long sessions are chance.
+
+    The reasoning trace has 600 longer sessions, too few for that.
+    """
     checks = compare_with_published(generate(preset(name), seed=1), name)
     for check in checks:
         if "hit" in check.name:
