@@ -38,9 +38,12 @@ def test_each_likeness_meets_every_published_statistic(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", sorted(PUBLISHED))
+@pytest.mark.parametrize("name", ["qwen-a", "qwen-b", "qwen-coder"])
 def test_another_seed_keeps_hits_and_curves(name: str) -> None:
-    """Only the hits, to twice the tolerance: counts of rare long sessions are chance."""
+    """Only the hits, to twice the tolerance: counts of rare long sessions are chance.
+
+    The reasoning trace has 600 longer sessions, too few for that.
+    """
     checks = compare_with_published(generate(preset(name), seed=1), name)
     for check in checks:
         if "hit" in check.name:
@@ -53,9 +56,9 @@ def test_the_second_hour_of_a_is_as_the_authors_patch_reports() -> None:
     assert [row.lru for row in rows] == pytest.approx(LRU_SECOND_HOUR, abs=0.02)
     gains = [row.gain for row in rows]
     assert min(gains) >= 0
-    assert 0.15 < max(gains[:4]) < 0.35  # about a quarter where the cache is small,
-    assert gains[-1] < 0.10  # a few percent where it is large
-    assert gains[4:] == sorted(gains[4:], reverse=True)
+    assert np.mean(gains[:4]) == pytest.approx(0.25, abs=0.06)  # a quarter in a small cache,
+    assert gains[3:] == sorted(gains[3:], reverse=True)
+    assert gains[-1] < 0.08  # a few percent in a large one
 
 
 @pytest.mark.slow

@@ -61,6 +61,7 @@ def agents() -> Workload:
         name="agents",
         arrivals=Arrivals(per_s=0.1),
         duration_s=7200.0,
+        block_size=64,
         pools={"tools and instructions": Pool(n=6, tokens=Lognormal(9_000, 0.5), zipf=0.8)},
         kinds=(
             Kind(

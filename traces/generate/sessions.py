@@ -21,6 +21,8 @@ Floats = NDArray[np.float64]
 _NEW, _SHARED, _EARLIER = 0, 1, 2
 """Where a request's kept blocks come from: nowhere, a shared prefix, an earlier request."""
 MOST_TURNS = 100_000
+MOST_IDS = 2**30
+"""Block ids of a trace: 8 GiB of memory."""
 _GOLDEN = (5**0.5 - 1) / 2
 _MANY = 20_000
 
@@ -306,6 +308,13 @@ def _trace(workload: Workload, parts: list[_Columns], prefixes: _Prefixes) -> Tr
     parent = place[column("parent")[order]]
     tokens = column("input_tokens")[order]
     n_blocks = -(-tokens // workload.block_size)
+    n_ids = int(n_blocks.sum())
+    if n_ids > MOST_IDS:
+        told = f"{n_ids:,} of {n:,} requests"
+        raise ConfigError(
+            f"workload {workload.name}: block ids must be at most {MOST_IDS:,}, got {told};"
+            " choose larger blocks or fewer requests"
+        )
     origin, source = column("origin")[order], column("source")[order]
     n_hidden = len(prefixes.n_blocks)
     is_earlier = origin == _EARLIER

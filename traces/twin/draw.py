@@ -12,9 +12,9 @@ from ..schema import Trace
 from ..sessions import numbered
 from .fit import Twin
 
-WINDOW_S = 60.0
+WINDOW_S = 20.0
 """Families swap their starts with others that begin within this time."""
-_GRID_SHARE = 0.5
+_TICKING_SHARE = 0.5
 """Of the starts, that fall together with another: then times are ticks, and stay so."""
 
 
@@ -49,7 +49,7 @@ def draw(
         family = np.floor((np.arange(n) + rng.random()) * twin.n_families / n).astype(np.int64)
         family = np.minimum(family, twin.n_families - 1)
     start_s = _starts(twin, family, window_s, stream(seed, "starts"))
-    return _lay_out(twin, family, start_s, name)
+    return _lay_out(twin, family, start_s, seed=seed, name=name)
 
 
 def _starts(
@@ -57,9 +57,8 @@ def _starts(
 ) -> NDArray[np.float64]:
     """Return a start of each copy: those of the families, swapped among neighbours in time."""
     starts = twin.start_s[family]
-    is_ticking = len(np.unique(twin.start_s)) < (1 - _GRID_SHARE) * twin.n_families
     is_again = np.concatenate([[False], family[1:] == family[:-1]])
-    if not is_ticking and is_again.any():
+    if not _is_ticking(twin) and is_again.any():
         # a second copy starts somewhere between two families, not at the same instant
         following = np.append(twin.start_s[1:], twin.start_s[-1])[family]
         between = starts + (following - starts) * rng.random(len(starts))
@@ -70,8 +69,22 @@ def _starts(
     return new
 
 
+def _is_ticking(twin: Twin) -> bool:
+    return len(np.unique(twin.start_s)) < (1 - _TICKING_SHARE) * twin.n_families
+
+
+def _on_ticks(twin: Twin, arrival_s: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Move arrivals to the nearest instant at which the trace had any, where it had only few."""
+    family = np.repeat(np.arange(twin.n_families), np.diff(twin.first))
+    ticks = np.unique(np.rint((twin.start_s[family] + twin.delay_s) * 1e6) / 1e6)
+    if len(ticks) < 2:
+        return arrival_s
+    nearest = np.searchsorted((ticks[1:] + ticks[:-1]) / 2, arrival_s)
+    return np.where(arrival_s <= ticks[-1], ticks[nearest], arrival_s)
+
+
 def _lay_out(
-    twin: Twin, family: NDArray[np.int64], start_s: NDArray[np.float64], name: str
+    twin: Twin, family: NDArray[np.int64], start_s: NDArray[np.float64], *, seed: int, name: str
 ) -> Trace:
     size = np.diff(twin.first)[family]
     begin = np.cumsum(size) - size
@@ -79,7 +92,11 @@ def _lay_out(
     rows = np.arange(len(copy)) - begin[copy] + twin.first[family][copy]
     # to the microsecond: the sum should not tell apart what came at the same time
     arrival_s = np.rint((start_s[copy] + twin.delay_s[rows]) * 1e6) / 1e6
-    order = np.argsort(arrival_s, kind="stable")
+    if _is_ticking(twin):
+        arrival_s = _on_ticks(twin, arrival_s)
+    # of what comes at once, families come in random order: not the oldest, and longest, first
+    turn = stream(seed, "equal times").permutation(len(family))
+    order = np.lexsort((np.arange(len(copy)), turn[copy], arrival_s))
     place = np.empty(len(order) + 1, np.int64)
     place[order] = np.arange(len(order))
     place[-1] = -1

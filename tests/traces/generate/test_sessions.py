@@ -102,6 +102,15 @@ def test_a_prompt_keeps_to_its_limit(at_limit: str, longest: int) -> None:
     assert shrinks.any() == (at_limit == "compact")
 
 
+def test_a_trace_too_large_for_memory_is_refused() -> None:
+    kind = Kind(name="k", first_tokens=Constant(2**20))
+    workload = Workload(
+        name="w", kinds=(kind,), arrivals=Arrivals(per_s=1.0), n_sessions=1025, block_size=1
+    )
+    with pytest.raises(ConfigError, match="choose larger blocks or fewer requests"):
+        generate(workload)
+
+
 def test_wrong_workloads_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"workload must be one of chat.*did you mean 'qwen-a'"):
         preset("qwen-aa")
