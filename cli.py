@@ -442,19 +442,20 @@ def report(directory: Annotated[Path, typer.Argument(help="What --out wrote.")])
 def warmup(
     policies: Annotated[
         list[str] | None,
-        typer.Argument(help="Compile these policies too [default: those that take no time]."),
+        typer.Argument(help="Also what a replay of these policies on a cache alone takes."),
     ] = None,
-    every: Annotated[bool, typer.Option("--all", help="Compile all policies.")] = False,
+    every: Annotated[
+        bool, typer.Option("--all", help="Everything: all policies, bounds, descriptions.")
+    ] = False,
 ) -> None:
-    """Compile what all runs share once, so that later runs start at once.
+    """Compile what a replay needs once, so that later runs start at once.
 
-    The code of a policy that is not named here is compiled when it is first used: 0.2 to 2 s.
+    What else there is, is compiled when it is first used: a policy's own code in 0.2 to 2 s.
     """
     from kvsim.policies import POLICIES
-    from kvsim.studies.warmup import quick_policies, warm_up
+    from kvsim.studies.warmup import warm_up
 
-    named = POLICIES if every else policies or quick_policies()
-    for name, seconds in warm_up(named, with_descriptions=every):
+    for name, seconds in warm_up(POLICIES if every else policies or (), with_studies=every):
         print(f"{name:<40}{seconds:6.1f} s")
 
 

@@ -4,7 +4,7 @@ numba writes the code; importing it and its type system takes longer than a repl
 here imports it until something has to be compiled, and what Python calls is kept as plain
 object code, which llvmlite alone can load.
 
-- `inner`: called by compiled functions only;
+- `inner`: called by compiled functions only; `seldom`: that, but in few runs;
 - `kernel`: called by Python, with numbers and arrays; allocates nothing;
 - `jitted`: called by Python, may make arrays; compiled and kept by numba itself;
 - `c_function`: compiled to the address of a C function, for what is called through a pointer.
@@ -49,8 +49,8 @@ class _Late:
 
 
 class _Inner(_Late):
-    def __init__(self, function: Callable[..., Any]) -> None:
-        super().__init__(lambda: _compiler().inner(function))
+    def __init__(self, function: Callable[..., Any], *, is_seldom: bool = False) -> None:
+        super().__init__(lambda: _compiler().inner(function, is_seldom=is_seldom))
         self.py_func = function
         update_wrapper(self, function)
 
@@ -61,6 +61,11 @@ class _Inner(_Late):
 def inner(function: Callable[..., Any]) -> Any:
     """Compile a function that compiled functions call, and Python does not."""
     return _Inner(function)
+
+
+def seldom(function: Callable[..., Any]) -> Any:
+    """Do as `inner` does for what only few runs call: made small, which takes half the time."""
+    return _Inner(function, is_seldom=True)
 
 
 class _Jitted(_Late):

@@ -223,6 +223,10 @@ class _Compiled(NamedTuple):
     text: _Text
 
 
+_SELDOM: set[str] = set()
+"""Symbols of the functions that are to be small."""
+
+
 class _Inner:
     """A function that compiled functions call, compiled once for each kind of arguments.
 
@@ -231,8 +235,9 @@ class _Inner:
     compiled for each mixture of integers that it is called with.
     """
 
-    def __init__(self, function: Callable[..., Any]) -> None:
+    def __init__(self, function: Callable[..., Any], is_seldom: bool) -> None:
         self._function = function
+        self._is_seldom = is_seldom
         self.name = f"{function.__module__}.{function.__qualname__}"
         self.done: dict[tuple[Any, ...], _Compiled] = {}
         """What it became, by types of arguments."""
@@ -279,6 +284,8 @@ class _Inner:
             text = _Text(self.name)
             descriptor = _compile_wholly(self._function, kinds, text)
         target.insert_user_function(descriptor, descriptor, [text])
+        if self._is_seldom:
+            _SELDOM.add(descriptor.llvm_func_name)
         signature = typing.signature(descriptor.restype, *kinds).replace(pysig=self._parameters)
         return _Compiled(signature, descriptor, text)
 
@@ -288,9 +295,9 @@ def _is_small_integer(kind: Any) -> bool:
     return isinstance(kind, types.Integer) and (kind.signed or kind.bitwidth < 64)
 
 
-def inner(function: Callable[..., Any]) -> Any:
+def inner(function: Callable[..., Any], *, is_seldom: bool = False) -> Any:
     """Compile a function that compiled functions call."""
-    return _Inner(function)
+    return _Inner(function, is_seldom)
 
 
 @global_compiler_lock
@@ -336,6 +343,9 @@ def object_code(
     for defined in module.functions:
         if not defined.is_declaration and defined.name != name:
             defined.linkage = llvm.Linkage.internal
+        if defined.name in _SELDOM and not defined.is_declaration:
+            for attribute in ("noinline", "minsize", "optsize"):
+                defined.add_function_attribute(attribute)
     machine = target_machine()
     options = llvm.create_pipeline_tuning_options(speed_level=3)
     passes = llvm.create_pass_builder(machine, options)

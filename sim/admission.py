@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..kernels import inner
+from ..kernels import seldom
 from .kvcache import holds
 from .request_blocks import write_keys
 from .state import (
@@ -25,7 +25,7 @@ FCFS, LONGEST_PREFIX, CLUSTER_FIRST = range(3)
 """Places in `config.ADMISSIONS`."""
 
 
-@inner
+@seldom
 def bring_forward(c: State, i: int) -> None:
     """Move the request that is to be admitted next to the head of the queue.
 
@@ -60,7 +60,7 @@ def bring_forward(c: State, i: int) -> None:
     instance.waiting_head = best
 
 
-@inner
+@seldom
 def _worth(c: State, i: int, r: int) -> int:
     """Return the blocks that count for a request: in the GPU, or of the last one admitted."""
     instance = instances(c)[i]
@@ -76,7 +76,7 @@ def _worth(c: State, i: int, r: int) -> int:
     return n
 
 
-@inner
+@seldom
 def _n_common(c: State, r: int, s: int) -> int:
     """Count the leading blocks that two requests have in common."""
     a, b = np.int64(requests(c)[r].end), np.int64(requests(c)[s].end)

@@ -7,7 +7,7 @@ preemption. With a policy's own order what an instance holds of a path is a lead
 
 from __future__ import annotations
 
-from ..kernels import inner, view
+from ..kernels import seldom, view
 from ..policies.records import DEMAND
 from .kvcache import holds, place_of
 from .state import (
@@ -24,7 +24,7 @@ from .state import (
 )
 
 
-@inner
+@seldom
 def look_ahead(c: State, i: int) -> None:
     """Look at the queue if `refresh_steps` steps have begun since, or somebody was preempted.
 
@@ -66,7 +66,7 @@ def look_ahead(c: State, i: int) -> None:
         r = requests(c)[r].after
 
 
-@inner
+@seldom
 def _ask_for_all(c: State, i: int, r: int, place: int) -> None:
     """Note what request `r`, at `place` in the queue, would find cached."""
     request = requests(c)[r]
@@ -89,7 +89,7 @@ def _ask_for_all(c: State, i: int, r: int, place: int) -> None:
         segment = segment_parent(c)[segment]
 
 
-@inner
+@seldom
 def _ask_for(c: State, i: int, key: int, place: int) -> None:
     """Count one more waiting user of a cached key, whose oldest copy a look-up would find."""
     order = orders(c)[i]

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..kernels import inner
+from ..kernels import seldom
 from .kvcache import lookup, take, touch
 from .recording import sign_evictions
 from .records import COMING, PROMOTED
@@ -20,7 +20,7 @@ from .state import State, blocks, free_tables, instances, pools, requests, sizes
 from .tiers import tier_load, tier_lookup
 
 
-@inner
+@seldom
 def promote(c: State, i: int, now_s: float) -> None:
     """Start to load what lower tiers hold for the next few of the queue, before their turn.
 
@@ -71,7 +71,7 @@ def promote(c: State, i: int, now_s: float) -> None:
         r = np.int64(request.after)
 
 
-@inner
+@seldom
 def finish_promotions(c: State, i: int, now_s: float) -> None:
     """Publish the promoted blocks that have come by now."""
     left = instances(c)[i].n_promoted
@@ -86,7 +86,7 @@ def finish_promotions(c: State, i: int, now_s: float) -> None:
         r = np.int64(request.after)
 
 
-@inner
+@seldom
 def next_promotion_s(c: State, i: int) -> float:
     """Return when the next promoted blocks come; infinity if none are on their way."""
     next_s = np.inf
@@ -102,7 +102,7 @@ def next_promotion_s(c: State, i: int) -> float:
     return float(next_s)
 
 
-@inner
+@seldom
 def demote_last(c: State, i: int, but_head: bool, now_s: float) -> bool:
     """Let the last of the queue whose promoted blocks are there give them up; False: nobody."""
     instance = instances(c)[i]

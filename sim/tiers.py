@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..kernels import inner, view
+from ..kernels import inner, seldom, view
 from ..policies.order import (
     EVENT_EVICT,
     EVENT_HIT,
@@ -82,7 +82,7 @@ def _heaps(tier: Tier) -> Heaps:
     return heaps_at(tier.heaps, tier.n_heap_entries)
 
 
-@inner
+@seldom
 def cache_of(c: State, t: int, i: int, key: int) -> int:
     """Return the number of the cache of tier `t` that is to hold a key that instance `i` uses."""
     n = sizes(c).n_instances
@@ -95,7 +95,7 @@ def cache_of(c: State, t: int, i: int, key: int) -> int:
     return int(t * n + ((mixed >> 20) & 0x7FFFFFFF) % n)
 
 
-@inner
+@seldom
 def _slot(tier: Tier, key: int) -> int:
     """Return the slot of the table that names the key's block, or the free one for it."""
     slots = _slots(tier)
@@ -106,7 +106,7 @@ def _slot(tier: Tier, key: int) -> int:
     return int(slot)
 
 
-@inner
+@seldom
 def _free_slot(tier: Tier, slot: int) -> None:
     """Empty a slot, and close the gap that it leaves in a chain of collisions."""
     slots = _slots(tier)
@@ -123,7 +123,7 @@ def _free_slot(tier: Tier, slot: int) -> None:
     slots[gap] = -1
 
 
-@inner
+@seldom
 def find(c: State, i: int, key: int, now_s: float) -> int:
     """Return the first cache below the GPU of instance `i` that has a key ready, -1 if none."""
     for t in range(N_TIERS):
@@ -139,7 +139,7 @@ def find(c: State, i: int, key: int, now_s: float) -> int:
     return -1
 
 
-@inner
+@seldom
 def has_tier_error(c: State) -> bool:
     """Whether the policy of some tier failed."""
     n_errors = 0
@@ -148,7 +148,7 @@ def has_tier_error(c: State) -> bool:
     return n_errors > 0
 
 
-@inner
+@seldom
 def tier_lookup(
     c: State, i: int, keys: NDArray[np.int32], first: int, limit: int, now_s: float
 ) -> int:
@@ -159,7 +159,7 @@ def tier_lookup(
     return k - first
 
 
-@inner
+@seldom
 def tier_touch(
     c: State, i: int, keys: NDArray[np.int32], n: int, category: int, now_s: float
 ) -> None:
@@ -179,7 +179,7 @@ def tier_touch(
                     send(c, i, t + 1, t == PEER, keys[k], k, category, now_s)
 
 
-@inner
+@seldom
 def _use(c: State, q: int, x: int, now_s: float) -> None:
     tier = tiers(c)[q]
     order = tier_orders(c)[q]
@@ -203,7 +203,7 @@ def _use(c: State, q: int, x: int, now_s: float) -> None:
         add(order, _items(tier), _heaps(tier), x)
 
 
-@inner
+@seldom
 def send(
     c: State,
     i: int,
@@ -252,7 +252,7 @@ def send(
             return
 
 
-@inner
+@seldom
 def _room(c: State, q: int, now_s: float) -> tuple[int, int, int]:
     """See that the first free block of a cache is one, if that can be.
 
@@ -292,7 +292,7 @@ def _room(c: State, q: int, now_s: float) -> tuple[int, int, int]:
     return int(block.key), int(block.depth), int(block.category)
 
 
-@inner
+@seldom
 def _move_down(c: State, i: int, q: int, crosses: bool, now_s: float, at_s: float) -> float:
     """Send one block to a cache, from the GPU if it `crosses` the host's link.
 
@@ -320,7 +320,7 @@ def _move_down(c: State, i: int, q: int, crosses: bool, now_s: float, at_s: floa
     return float(at_s)
 
 
-@inner
+@seldom
 def _settle(
     c: State, q: int, key: int, depth: int, category: int, now_s: float, ready_s: float
 ) -> None:
@@ -355,7 +355,7 @@ def _settle(
     add(order, _items(tier), _heaps(tier), x)
 
 
-@inner
+@seldom
 def _note(c: State, i: int, q: int, r: int, crosses: bool) -> int:
     """Return the noted transfer between instance `i` and a cache, for request `r` (-1: a store).
 
@@ -383,7 +383,7 @@ def _note(c: State, i: int, q: int, r: int, crosses: bool) -> int:
     return int(n)
 
 
-@inner
+@seldom
 def tier_load(
     c: State, i: int, r: int, keys: NDArray[np.int32], first: int, n: int, now_s: float
 ) -> float:
@@ -437,7 +437,7 @@ def tier_load(
     return float(loaded_s - min(overlap_s, request.overlap_s))
 
 
-@inner
+@seldom
 def tier_load_s(
     c: State, i: int, keys: NDArray[np.int32], first: int, n: int, now_s: float
 ) -> float:
@@ -464,7 +464,7 @@ def tier_load_s(
     return float(waits_s + max(own_s, up_s))
 
 
-@inner
+@seldom
 def tier_loaded(
     c: State, i: int, keys: NDArray[np.int32], first: int, n: int, category: int, now_s: float
 ) -> None:
@@ -495,7 +495,7 @@ def tier_loaded(
             _keep_on_host(c, i, keys[k], k, category, now_s)
 
 
-@inner
+@seldom
 def _pinned(c: State, i: int, key: int) -> int:
     """Return the first cache with a load of the key under way.
 
@@ -512,7 +512,7 @@ def _pinned(c: State, i: int, key: int) -> int:
     return int(q)
 
 
-@inner
+@seldom
 def _keep_on_host(c: State, i: int, key: int, depth: int, category: int, now_s: float) -> None:
     """Let a block that came through the host's memory stay there, if there is room for it."""
     q = cache_of(c, HOST, i, key)
@@ -528,7 +528,7 @@ def _keep_on_host(c: State, i: int, key: int, depth: int, category: int, now_s: 
         send(c, i, DISK, False, dropped, dropped_depth, dropped_category, now_s)
 
 
-@inner
+@seldom
 def _append(tier: Tier, x: int) -> None:
     """Put a block at the recently used end of a cache's lru list."""
     block = _blocks(tier)[x]
@@ -541,7 +541,7 @@ def _append(tier: Tier, x: int) -> None:
     tier.lru_tail = x
 
 
-@inner
+@seldom
 def _unlink(tier: Tier, x: int) -> None:
     """Take a block out of a cache's lru list."""
     before, after = _blocks(tier)[x].before, _blocks(tier)[x].after

@@ -8,8 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..policies import POLICIES, find_policy, make_policy
-from ..policies.base import CompiledPolicy
+from ..policies import make_policy
 from ..sim.config import ClusterConfig, EngineConfig, RunConfig
 from ..traces.compiled import CompiledTrace
 from ..traces.prefix_tree import compile_tree
@@ -21,15 +20,12 @@ from .mrc import miss_ratio_curve
 from .replay import run_replay
 
 
-def quick_policies() -> list[str]:
-    """Name the policies whose own code is a formula at most; the others take a second each."""
-    return [name for name in POLICIES if not issubclass(find_policy(name), CompiledPolicy)]
-
-
 def warm_up(
-    policies: Iterable[str], *, with_descriptions: bool = False
+    policies: Iterable[str] = (), *, with_studies: bool = False
 ) -> Iterator[tuple[str, float]]:
-    """Do each kind of work once; yield what it was and how long it took, in seconds.
+    """Do what a replay does once; yield each part and how long it took, in seconds.
+
+    Then replay each of `policies` on a cache alone, and, `with_studies`, bound and describe.
 
     Raises:
         ConfigError: a policy is unknown, or lacks a value that it cannot do without.
@@ -56,15 +52,15 @@ def warm_up(
     run_replay(whole, config, with_curve=True, is_logged=True, why=True)
     yield "replay", time.perf_counter() - start
     start = time.perf_counter()
-    run_replay(whole, replace(config, closed_loop=True))
+    run_replay(whole, replace(config, closed_loop=True, policy="workload-aware"))
     yield "closed loop", time.perf_counter() - start
     start = time.perf_counter()
     miss_ratio_curve(parts, [8])
     yield "miss-ratio curves", time.perf_counter() - start
-    start = time.perf_counter()
-    bound(parts, {"gpu": 3, "host": 3}, hardware(RunConfig(), gb_per_s={"host": 1.0}))
-    yield "bounds", time.perf_counter() - start
-    if with_descriptions:
+    if with_studies:
+        start = time.perf_counter()
+        bound(parts, {"gpu": 3, "host": 3}, hardware(RunConfig(), gb_per_s={"host": 1.0}))
+        yield "bounds", time.perf_counter() - start
         start = time.perf_counter()
         study_trace(parts)
         yield "trace description", time.perf_counter() - start
