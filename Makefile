@@ -21,7 +21,7 @@ replay: $(INSTALLED)  ## replay the sample trace and write a report
 	    --gpu-blocks 20000 --out $(OUT) --overwrite
 
 test: $(INSTALLED_DEV)  ## run the tests
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 -m "not slow"
 
 test-all: $(INSTALLED_DEV)  ## run the slow tests as well
 	$(BIN)/python -m pytest

@@ -520,9 +520,9 @@ def trace_convert(
         *trace, out = trace
     if out is None:
         raise ConfigError("convert needs a file to write: kvsim trace convert IN... OUT")
-    to = to or format_of_name(out)
     if out.exists() and not overwrite:
         raise ConfigError(f"{out}: already exists; choose another name, or pass --overwrite")
+    to = to or format_of_name(out)
     found = read_traces(trace, block_size=trace_block_size, settings=_settings(settings))
     write_trace(found, out, to)
     print(f"{out}: {len(found):,} requests, {out.stat().st_size:,} bytes")
@@ -635,7 +635,7 @@ def trace_generate(
         str | None, typer.Option(help="NUMBER,SECONDS,FACTOR: times of a higher rate.")
     ] = None,
     block_size: BlockSize = None,
-    to: Annotated[str, typer.Option("--to", help="parquet or mooncake.")] = "parquet",
+    to: Annotated[str, typer.Option("--to", help="parquet, mooncake, qwen-bailian or vidur.")] = "parquet",
     seed: Seed = None,
     overwrite: Overwrite = False,
 ) -> None:
@@ -756,7 +756,7 @@ def trace_transform(
     anonymise: Annotated[
         bool, typer.Option("--anonymise", help="Replace names and ids by numbers; start at 0.")
     ] = False,
-    to: Annotated[str, typer.Option("--to", help="parquet or mooncake.")] = "parquet",
+    to: Annotated[str, typer.Option("--to", help="parquet, mooncake, qwen-bailian or vidur.")] = "parquet",
     trace_block_size: TraceBlockSize = None,
     seed: Seed = None,
     overwrite: Overwrite = False,
@@ -796,7 +796,7 @@ def trace_slice(
     out: Annotated[Path, typer.Option("--out", help="File to write.")],
     start: Annotated[float, typer.Option(help="First second kept.")] = float("-inf"),
     end: Annotated[float, typer.Option(help="First second left out.")] = float("inf"),
-    to: Annotated[str, typer.Option("--to", help="parquet or mooncake.")] = "parquet",
+    to: Annotated[str, typer.Option("--to", help="parquet, mooncake, qwen-bailian or vidur.")] = "parquet",
     trace_block_size: TraceBlockSize = None,
     overwrite: Overwrite = False,
 ) -> None:

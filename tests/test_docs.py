@@ -126,7 +126,7 @@ def walk(group: Any, above: str = "") -> list[tuple[str, Any]]:
 
 
 def test_every_router_and_format_is_described() -> None:
-    page = text_of("README.md", "docs/cli.md")
+    page = text_of("README.md", "docs/cli.md", "docs/formats.md")
     assert [name for name in [*ROUTERS, *FORMATS] if f"`{name}`" not in page] == []
 
 
