@@ -635,7 +635,9 @@ def trace_generate(
         str | None, typer.Option(help="NUMBER,SECONDS,FACTOR: times of a higher rate.")
     ] = None,
     block_size: BlockSize = None,
-    to: Annotated[str, typer.Option("--to", help="parquet, mooncake, qwen-bailian or vidur.")] = "parquet",
+    to: Annotated[
+        str, typer.Option("--to", help="parquet, mooncake, qwen-bailian or vidur.")
+    ] = "parquet",
     seed: Seed = None,
     overwrite: Overwrite = False,
 ) -> None:
@@ -756,7 +758,9 @@ def trace_transform(
     anonymise: Annotated[
         bool, typer.Option("--anonymise", help="Replace names and ids by numbers; start at 0.")
     ] = False,
-    to: Annotated[str, typer.Option("--to", help="parquet, mooncake, qwen-bailian or vidur.")] = "parquet",
+    to: Annotated[
+        str, typer.Option("--to", help="parquet, mooncake, qwen-bailian or vidur.")
+    ] = "parquet",
     trace_block_size: TraceBlockSize = None,
     seed: Seed = None,
     overwrite: Overwrite = False,
@@ -796,7 +800,9 @@ def trace_slice(
     out: Annotated[Path, typer.Option("--out", help="File to write.")],
     start: Annotated[float, typer.Option(help="First second kept.")] = float("-inf"),
     end: Annotated[float, typer.Option(help="First second left out.")] = float("inf"),
-    to: Annotated[str, typer.Option("--to", help="parquet, mooncake, qwen-bailian or vidur.")] = "parquet",
+    to: Annotated[
+        str, typer.Option("--to", help="parquet, mooncake, qwen-bailian or vidur.")
+    ] = "parquet",
     trace_block_size: TraceBlockSize = None,
     overwrite: Overwrite = False,
 ) -> None:

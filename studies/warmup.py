@@ -23,9 +23,10 @@ from .replay import run_replay
 def warm_up(
     policies: Iterable[str] = (), *, with_studies: bool = False
 ) -> Iterator[tuple[str, float]]:
-    """Do what a replay does once; yield each part and how long it took, in seconds.
+    """Do what a replay does; yield each part and how long it took, in seconds.
 
-    Then replay each of `policies` on a cache alone, and, `with_studies`, bound and describe.
+    `with_studies`, also draw curves, explain misses, bound and describe; then replay each of
+    `policies` on a cache alone.
 
     Raises:
         ConfigError: a policy is unknown, or lacks a value that it cannot do without.
@@ -49,15 +50,16 @@ def warm_up(
     )
     yield "prefix tree", time.perf_counter() - start
     start = time.perf_counter()
-    run_replay(whole, config, with_curve=True, is_logged=True, why=True)
+    run_replay(whole, config)
     yield "replay", time.perf_counter() - start
     start = time.perf_counter()
     run_replay(whole, replace(config, closed_loop=True, policy="workload-aware"))
     yield "closed loop", time.perf_counter() - start
-    start = time.perf_counter()
-    miss_ratio_curve(parts, [8])
-    yield "miss-ratio curves", time.perf_counter() - start
     if with_studies:
+        start = time.perf_counter()
+        run_replay(whole, config, with_curve=True, why=True)
+        miss_ratio_curve(parts, [8])
+        yield "curves, and why look-ups missed", time.perf_counter() - start
         start = time.perf_counter()
         bound(parts, {"gpu": 3, "host": 3}, hardware(RunConfig(), gb_per_s={"host": 1.0}))
         yield "bounds", time.perf_counter() - start
