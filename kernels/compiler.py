@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import llvmlite.binding as llvm
 from numba import types
-from numba.core import bytecode, cgutils, compiler, typing
+from numba.core import bytecode, cgutils, compiler, ssa, typing
 from numba.core import ir as numba_ir
 from numba.core.codegen import CodeLibrary
 from numba.core.compiler_lock import global_compiler_lock
@@ -114,6 +114,23 @@ def _flags(*, counts_users: bool) -> Any:
     return flags
 
 
+class _Reader(Interpreter):  # type: ignore[misc]
+    """numba's reader of byte code, without what it mends: `with`, dicts, `*args` of a call."""
+
+    def post_process(self, peepholes: Any, func_ir: Any) -> Any:
+        return func_ir
+
+
+class _NoLogger:
+    """numba's pass to single assignment tells a logger of each statement."""
+
+    def debug(self, *_: Any) -> None:
+        pass
+
+
+ssa._logger = _NoLogger()
+
+
 def _compile_plainly(function: Any, kinds: tuple[Any, ...], text: _Text) -> Any:
     """Put a function of plain arithmetic, loops and calls into `text`; return its descriptor.
 
@@ -122,7 +139,7 @@ def _compile_plainly(function: Any, kinds: tuple[Any, ...], text: _Text) -> Any:
     flags = _flags(counts_users=False)
     identity = bytecode.FunctionIdentity.from_function(function)
     with ConfigStack().enter(flags):
-        code = Interpreter(identity).interpret(bytecode.ByteCode(identity))
+        code = _Reader(identity).interpret(bytecode.ByteCode(identity))
         code.blocks = canonicalize_cfg(code.blocks)
         _name_cheaper(code)
         _find_constant_indices(code)
