@@ -245,7 +245,7 @@ BAD_FILES = [
     (b"[1, 2]", "must be a known trace format: one of parquet, "),
     (b'{"chat_id": 1, "timestamp": 2}\n', ":1: hash_ids must be a list of integers"),
     (gzip.compress(GOOD_LINE * 500)[:-20], "gzip data must be complete, got a truncated file"),
-    (gzip.compress(b""), "a trace needs at least 1 request, got an empty file"),
+    (gzip.compress(b"", mtime=0), "a trace needs at least 1 request, got an empty file"),
     (b"\x1f\x8b garbage", "gzip data must be intact, got damage"),
     (
         GOOD_LINE.replace(b"1000", b"0") + GOOD_LINE.replace(b": 3", b": 0"),
