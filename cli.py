@@ -872,7 +872,7 @@ def _say_if_it_compiles() -> None:
     from kvsim.kernels import kept_folder
 
     if sys.stderr.isatty() and not kept_folder().exists():
-        print("compiling the simulator; this happens once, and takes a minute", file=sys.stderr)
+        print("compiling the simulator; this happens once, and takes some 15 s", file=sys.stderr)
 
 
 def _whole_numbers(option: str, text: str) -> list[int]:
