@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 
 import numpy as np
 import pytest
@@ -17,11 +18,12 @@ from kvsim.sim.invariants import check_cluster
 WINDOW, PASSES = 6, 3
 
 
-class Ordered(model.Instance):
+class Ordered(model.Instance, ABC):
     """Takes the waiting request of most worth first."""
 
+    @abstractmethod
     def worth(self, r: model.Request) -> int:
-        raise NotImplementedError
+        """Blocks that count for a request."""
 
     def order_queue(self) -> None:
         head = self.waiting[0]
