@@ -107,6 +107,20 @@ def _slot(tier: Tier, key: int) -> int:
 
 
 @seldom
+def _held(tier: Tier, key: int) -> int:
+    """Return the block of a cache that holds a key, on its way or ready; -1 if none does."""
+    return int(_slots(tier)[_slot(tier, key)])
+
+
+@seldom
+def _has_own_link(c: State, i: int, q: int) -> bool:
+    """Whether blocks cross a link of the cache's own between it and instance `i`."""
+    tier = tiers(c)[q]
+    is_local = tier.placement == HASHED and q % sizes(c).n_instances == i
+    return bool(tier.up_s > 0.0 and not is_local)
+
+
+@seldom
 def _free_slot(tier: Tier, slot: int) -> None:
     """Empty a slot, and close the gap that it leaves in a chain of collisions."""
     slots = _slots(tier)
@@ -131,7 +145,7 @@ def find(c: State, i: int, key: int, now_s: float) -> int:
         tier = tiers(c)[q]
         if tier.n_blocks == 0:
             continue
-        x = _slots(tier)[_slot(tier, key)]
+        x = _held(tier, key)
         if x >= 0:
             block = _blocks(tier)[x]
             if block.ready_s <= now_s and block.batch <= tier.done_batch:
@@ -169,7 +183,7 @@ def tier_touch(
             q = cache_of(c, t, i, keys[k])
             if tiers(c)[q].n_blocks == 0:
                 break
-            x = np.int64(_slots(tiers(c)[q])[_slot(tiers(c)[q], keys[k])])
+            x = _held(tiers(c)[q], keys[k])
             if x >= 0:
                 _use(c, q, x, now_s)
                 below = tiers(c)[min(t + 1, N_TIERS - 1) * sizes(c).n_instances]
@@ -226,8 +240,7 @@ def send(
         if tier.n_blocks == 0:
             t += 1
             continue
-        slot = _slot(tier, key)
-        if _slots(tier)[slot] >= 0:
+        if _held(tier, key) >= 0:
             return
         dropped, dropped_depth, dropped_category = _room(c, q, now_s)
         x = tier.free_head
@@ -312,7 +325,7 @@ def _move_down(c: State, i: int, q: int, crosses: bool, now_s: float, at_s: floa
             instance.down_free_s = now_s + links(c)[START_S]
         instance.down_free_s += links(c)[DOWN_S]
         at_s = max(at_s, instance.down_free_s)
-    if tier.down_s > 0.0 and not (tier.placement == HASHED and q % sizes(c).n_instances == i):
+    if _has_own_link(c, i, q):
         if tier.down_free_s <= at_s:
             tier.down_free_s = at_s + tier.start_s
         tier.down_free_s += tier.down_s
@@ -401,7 +414,7 @@ def tier_load(
     for k in range(first, first + n):
         q = find(c, i, keys[k], now_s)
         tier = tiers(c)[q]
-        x = np.int64(_slots(tier)[_slot(tier, keys[k])])
+        x = _held(tier, keys[k])
         block = _blocks(tier)[x]
         if block.pins == 0:
             tier.n_pinned += 1
@@ -421,7 +434,7 @@ def tier_load(
             transfers(c)[_note(c, i, q, r, t != PEER)].n_blocks += 1
             continue
         at_s = now_s
-        if tier.up_s > 0.0 and not (tier.placement == HASHED and q % sizes(c).n_instances == i):
+        if _has_own_link(c, i, q):
             tier.up_free_s = max(tier.up_free_s, now_s + tier.start_s) + tier.up_s
             at_s = tier.up_free_s
         if t != PEER:
@@ -453,7 +466,7 @@ def tier_load_s(
         tier = tiers(c)[q]
         if q // sizes(c).n_instances != PEER:
             n_up += 1
-        if tier.up_s > 0.0 and not (tier.placement == HASHED and q % sizes(c).n_instances == i):
+        if _has_own_link(c, i, q):
             own_s += tier.up_s
             waits_s = max(waits_s, tier.up_free_s - now_s)
     up_s = n_up * links(c)[UP_S]
@@ -506,7 +519,7 @@ def _pinned(c: State, i: int, key: int) -> int:
         q = np.int64(cache_of(c, t, i, key))
         tier = tiers(c)[q]
         if tier.n_blocks > 0:
-            x = _slots(tier)[_slot(tier, key)]
+            x = _held(tier, key)
             if x >= 0 and _blocks(tier)[x].pins > 0:
                 return int(q)
     return int(q)
@@ -517,13 +530,13 @@ def _keep_on_host(c: State, i: int, key: int, depth: int, category: int, now_s: 
     """Let a block that came through the host's memory stay there, if there is room for it."""
     q = cache_of(c, HOST, i, key)
     tier = tiers(c)[q]
-    if tier.n_blocks == 0 or tier.is_exclusive or _slots(tier)[_slot(tier, key)] >= 0:
+    if tier.n_blocks == 0 or tier.is_exclusive or _held(tier, key) >= 0:
         return
     dropped, dropped_depth, dropped_category = _room(c, q, now_s)
     if tier.free_head >= 0:
         tier.n_kept += 1
         _settle(c, q, key, depth, category, now_s, now_s)
-        _blocks(tier)[_slots(tier)[_slot(tier, key)]].batch = 0
+        _blocks(tier)[_held(tier, key)].batch = 0
     if dropped >= 0 and tiers(c)[DISK * sizes(c).n_instances].write == WRITE_BACK:
         send(c, i, DISK, False, dropped, dropped_depth, dropped_category, now_s)
 
