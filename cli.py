@@ -479,8 +479,7 @@ def trace_describe(
     page = None
     if html or out is not None:
         page = out or Path(f"{trace[0].name.partition('.')[0] or 'trace'}.html")
-        if page.exists() and not overwrite:
-            raise ConfigError(f"{page}: already exists; choose another --out, or pass --overwrite")
+        _check_free(page, overwrite)
     _say_if_it_compiles()
     study = study_trace(load_for_study(trace, trace_block_size=trace_block_size, limit=limit))
     if page is not None:
@@ -520,8 +519,7 @@ def trace_convert(
         *trace, out = trace
     if out is None:
         raise ConfigError("convert needs a file to write: kvsim trace convert IN... OUT")
-    if out.exists() and not overwrite:
-        raise ConfigError(f"{out}: already exists; choose another name, or pass --overwrite")
+    _check_free(out, overwrite, instead="name")
     to = to or format_of_name(out)
     found = read_traces(trace, block_size=trace_block_size, settings=_settings(settings))
     write_trace(found, out, to)
@@ -574,8 +572,7 @@ def trace_doctor(
     from kvsim.traces.formats import format_of_name, write_trace
 
     if fix is not None:
-        if fix.exists() and not overwrite:
-            raise ConfigError(f"{fix}: already exists; choose another --fix, or pass --overwrite")
+        _check_free(fix, overwrite, instead="--fix")
         to = format_of_name(fix)
     rows, found = load(trace, _settings(settings))
     report = examine(rows, block_size=trace_block_size, skip=skip or (), found=found)
@@ -642,8 +639,7 @@ def trace_generate(
     overwrite: Overwrite = False,
 ) -> None:
     """Write a synthetic trace: of a named workload, or from another trace's twin."""
-    if out.exists() and not overwrite:
-        raise ConfigError(f"{out}: already exists; choose another --out, or pass --overwrite")
+    _check_free(out, overwrite)
     if (workload is None) == (twin is None):
         raise ConfigError("give a workload or --from, one of the two")
     from kvsim.traces.formats import write_trace
@@ -712,8 +708,7 @@ def trace_fit(
     json: AsJson = False,
 ) -> None:
     """Make a trace's twin, which `trace generate --from` draws from, and certify it."""
-    if out.exists() and not overwrite:
-        raise ConfigError(f"{out}: already exists; choose another --out, or pass --overwrite")
+    _check_free(out, overwrite)
     served: dict[str, Any] = {"gpu": gpu, "model": model, "instances": instances, "router": router}
     served |= {"gpu_blocks": gpu_blocks, "gpu_gib": gpu_gib, "block_size": engine_block_size}
     config = _config(served)
@@ -766,8 +761,7 @@ def trace_transform(
     overwrite: Overwrite = False,
 ) -> None:
     """Change a trace: merge, slice, thin, resample, scale, re-block, anonymise, in this order."""
-    if out.exists() and not overwrite:
-        raise ConfigError(f"{out}: already exists; choose another --out, or pass --overwrite")
+    _check_free(out, overwrite)
     from kvsim.traces import change, transform
     from kvsim.traces.formats import read_traces, write_trace
 
@@ -939,6 +933,12 @@ class _progress:  # noqa: N801
         sys.unraisablehook = self._restored[1]
         if self._is_shown:
             print("\r\x1b[K", end="", file=sys.stderr)
+
+
+def _check_free(file: Path, overwrite: bool, instead: str = "--out") -> None:
+    """Refuse to replace a file, unless that is asked for; `instead` says what to change."""
+    if file.exists() and not overwrite:
+        raise ConfigError(f"{file}: already exists; choose another {instead}, or pass --overwrite")
 
 
 def _console() -> Console:

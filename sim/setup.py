@@ -54,7 +54,7 @@ class Prepared:
     binding: Binding
     fit: ReuseFit
     tier_bindings: dict[str, Binding]
-    """By tier; of those with a policy of their own order."""
+    """By tier; they keep its blocks alive."""
     tier_fit: ReuseFit
     category: NDArray[np.int32]
     """(n_requests,): what the policy sees."""
@@ -266,7 +266,7 @@ def prepare(
         **below.sizes,
         "looks_ahead": int(binding.window > 0),
     }
-    cluster = Cluster(sizes, arrays, kept_alive=below.kept_alive)
+    cluster = Cluster(sizes, arrays)
     return Prepared(
         trace=trace,
         tree=tree,

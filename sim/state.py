@@ -121,10 +121,7 @@ State = int  # the address of a record of dtype STATE
 class Cluster(Pointers):
     """The arrays of a cluster, kept alive, and the record that compiled code gets."""
 
-    def __init__(
-        self, sizes: dict[str, int], arrays: dict[str, NDArray[Any]], *, kept_alive: Any = None
-    ) -> None:
-        self._kept_alive = kept_alive
+    def __init__(self, sizes: dict[str, int], arrays: dict[str, NDArray[Any]]) -> None:
         for name, dtype in ARRAYS.items():
             if arrays[name].dtype != np.dtype(dtype):
                 raise TypeError(f"{name}: must be {np.dtype(dtype)}, is {arrays[name].dtype}")

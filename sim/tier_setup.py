@@ -76,7 +76,6 @@ class TierState:
     bindings: dict[str, Binding]
     fitted: Binding
     """Of the tiers whose policy follows the arrivals, if there is one."""
-    kept_alive: list[Any]
 
 
 def tier_state(
@@ -89,7 +88,6 @@ def tier_state(
     orders["mode"] = LRU_LIST
     bindings: dict[str, Binding] = {}
     fitted = Binding(mode=LRU_LIST)
-    kept_alive: list[Any] = []
     links = np.ones(4)
     first: TierConfig | None = None
     if choices is not None:
@@ -117,7 +115,6 @@ def tier_state(
                 binding.params = fitted.params
             bindings[name] = binding
             _fill(tiers[own], orders[own], choice.config, binding, block_bytes, n_caches)
-            kept_alive.append(binding)
     is_selective = first is not None and first.write == "selective"
     is_fair = choices is not None and choices.is_fair
     lead = choices.prefetch_lead if choices else 0
@@ -144,7 +141,6 @@ def tier_state(
         },
         bindings=bindings,
         fitted=fitted,
-        kept_alive=kept_alive,
     )
 
 
