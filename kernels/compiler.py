@@ -12,12 +12,13 @@ from __future__ import annotations
 import builtins
 import operator
 from collections.abc import Callable, Hashable
+from functools import cache
 from inspect import signature as parameters_of
 from typing import Any, NamedTuple
 
 import llvmlite.binding as llvm
 from numba import types
-from numba.core import bytecode, cgutils, compiler, ssa, typing
+from numba.core import bytecode, cgutils, compiler, typing, utils
 from numba.core import ir as numba_ir
 from numba.core.codegen import CodeLibrary
 from numba.core.compiler_lock import global_compiler_lock
@@ -30,10 +31,9 @@ from numba.core.lowering import Lower
 from numba.core.registry import cpu_target
 from numba.core.rewrites.static_getitem import RewriteConstGetitems, RewriteConstSetitems
 from numba.core.runtime.nrt import rtsys
-from numba.core.ssa import reconstruct_ssa
 from numba.core.targetconfig import ConfigStack
 from numba.core.transforms import canonicalize_cfg
-from numba.core.typed_passes import PreLowerStripPhis, type_inference_stage
+from numba.core.typed_passes import type_inference_stage
 from numba.cpython.builtins import cast_int, do_minmax
 from numba.extending import intrinsic, register_model
 
@@ -102,8 +102,20 @@ class _Text(CodeLibrary):  # type: ignore[misc]
         return str(target_machine().emit_assembly(self.whole()))
 
 
+class _Flags(compiler.Flags):  # type: ignore[misc]
+    """numba's options, not to be changed: a key of its tables, compared at each look-up."""
+
+    __slots__ = ()
+    __hash__ = object.__hash__
+    __eq__ = object.__eq__
+
+    def copy(self) -> Any:
+        return compiler.Flags(self)
+
+
+@cache
 def _flags(*, counts_users: bool) -> Any:
-    flags = compiler.Flags()
+    flags = _Flags()
     flags.no_compile = True
     flags.no_cpython_wrapper = True
     flags.no_cfunc_wrapper = True
@@ -114,6 +126,9 @@ def _flags(*, counts_users: bool) -> Any:
     return flags
 
 
+utils.pysignature = cache(utils.pysignature)  # numba asks for those of its own again and again
+
+
 class _Reader(Interpreter):  # type: ignore[misc]
     """numba's reader of byte code, without what it mends: `with`, dicts, `*args` of a call."""
 
@@ -121,34 +136,22 @@ class _Reader(Interpreter):  # type: ignore[misc]
         return func_ir
 
 
-class _NoLogger:
-    """numba's pass to single assignment tells a logger of each statement."""
-
-    def debug(self, *_: Any) -> None:
-        pass
-
-
-ssa._logger = _NoLogger()
-
-
 def _compile_plainly(function: Any, kinds: tuple[Any, ...], text: _Text) -> Any:
     """Put a function of plain arithmetic, loops and calls into `text`; return its descriptor.
 
-    These are numba's own passes, without those that find nothing to do in such a function.
+    These are numba's own passes, without those that find nothing to do in such a function, and
+    without the one to single assignment: a variable has one type, and LLVM does the rest.
     """
     flags = _flags(counts_users=False)
     identity = bytecode.FunctionIdentity.from_function(function)
     with ConfigStack().enter(flags):
         code = _Reader(identity).interpret(bytecode.ByteCode(identity))
         code.blocks = canonicalize_cfg(code.blocks)
-        _name_cheaper(code)
+        _look_up_names(code)
         _find_constant_indices(code)
-        code = reconstruct_ssa(code)
         code._definitions = build_definitions(code.blocks)
         rules, context = contexts()
         typed = type_inference_stage(rules, context, code, kinds, None)
-        code = PreLowerStripPhis()._strip_phi_nodes(code)
-        code._definitions = build_definitions(code.blocks)
         code.generator_info = None
         descriptor = PythonFunctionDescriptor.from_specialized_function(
             code,
@@ -183,12 +186,20 @@ def _find_constant_indices(code: Any) -> None:
                 code.blocks[label] = rewrite.apply()
 
 
-def _name_cheaper(function: Any) -> None:
-    """Put the functions below in place of Python's: numba compiles its own for each call."""
+def _look_up_names(function: Any) -> None:
+    """Put numbers in place of their names, and the functions below in place of Python's.
+
+    A variable that is set to a name could be set to nothing else, and numba compiles a min of its
+    own for each call.
+    """
     for block in function.blocks.values():
         for assignment in block.find_insts(numba_ir.Assign):
             named = assignment.value
-            if isinstance(named, numba_ir.Global) and isinstance(named.value, Hashable):
+            if not isinstance(named, numba_ir.Global):
+                continue
+            if type(named.value) in (int, float):
+                assignment.value = numba_ir.Const(named.value, named.loc)
+            elif isinstance(named.value, Hashable):
                 named.value = _CHEAPER.get(named.value, named.value)
 
 

@@ -9,12 +9,13 @@ shallow to deep, and a parent always has a smaller segment number than its child
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .. import TraceError
-from ..kernels import jitted
+from ..kernels import inner, kernel
 from .schema import Trace
 
 _DENSE_SLACK = 8
@@ -56,7 +57,12 @@ class PrefixTree:
 
         Returns offsets (n_segments + 1,) and rows; segment s has `rows[offsets[s]:offsets[s + 1]]`.
         """
-        return _list_uses(self.parent, self.end, is_counted)
+        offsets = np.zeros(len(self.parent) + 1, np.int64)
+        _count_uses(self.parent, self.end, is_counted, offsets)
+        np.cumsum(offsets, out=offsets)
+        rows = np.empty(offsets[-1], np.int32)
+        _list_uses(self.parent, self.end, is_counted, offsets[:-1].copy(), rows)
+        return offsets, rows
 
     def head(self, n: int) -> PrefixTree:
         """The tree of the first `n` requests, perhaps cut finer than they alone need."""
@@ -118,7 +124,13 @@ def compile_tree(trace: Trace, block_size: int, *, partial_blocks: bool) -> Pref
     per_id = -(-trace.block_size // block_size)
     if partial_blocks and trace.block_size % block_size:
         per_id += 1  # a partial block may end in the id before the one its full twin ends in
-    laid_out = _lay_out(
+    laid_out = _Layout(
+        divergence=np.zeros(len(n_path), np.int32),
+        base=np.full(len(n_path), -1, np.int64),
+        up=np.full(len(n_path), -1, np.int64),
+        last=np.full(len(n_path), -1, np.int64),
+    )
+    n_keys = _lay_out(
         ids,
         trace.block_offsets,
         n_path.astype(np.int64),
@@ -127,19 +139,25 @@ def compile_tree(trace: Trace, block_size: int, *, partial_blocks: bool) -> Pref
         block_size,
         per_id,
         np.full(n_ids * per_id, -1, np.int32),
+        laid_out,
     )
-    parent, first_key, n_blocks, depth, end = _cut_into_segments(*laid_out)
-    return PrefixTree(
-        block_size=block_size,
-        parent=parent,
-        first_key=first_key,
-        n_blocks=n_blocks,
-        depth=depth,
-        end=end,
-    )
+    return _cut_into_segments(laid_out, n_keys, block_size)
 
 
-@jitted
+class _Layout(NamedTuple):
+    """Where the paths of the requests lie among the keys; each field is (n_requests,)."""
+
+    divergence: NDArray[np.int32]
+    """The depth of its first new block."""
+    base: NDArray[np.int64]
+    """That block's key, -1 for none."""
+    up: NDArray[np.int64]
+    """The key of its last shared block, -1 for none."""
+    last: NDArray[np.int64]
+    """The key of its last block, -1 for none."""
+
+
+@kernel
 def _lay_out(
     ids: NDArray[np.int64],
     offsets: NDArray[np.int64],
@@ -149,20 +167,15 @@ def _lay_out(
     block: int,
     per_id: int,
     key_of: NDArray[np.int32],
-) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], int]:
+    out: _Layout,
+) -> int:
     """Number blocks in order of first sight; a request's new blocks are consecutive.
 
     Whether a block was seen before is monotone along a path, so the first new one is found by
-    binary search. Returns, per request, the depth of its first new block, that block's key,
-    the key of the last shared block (-1: none) and of its last block, and the number of keys.
+    binary search. Fills `out`; returns the number of keys.
     """
-    n_requests = len(n_path)
-    divergence = np.zeros(n_requests, np.int32)
-    base = np.full(n_requests, -1, np.int64)
-    up = np.full(n_requests, -1, np.int64)
-    end = np.full(n_requests, -1, np.int64)
     n_keys = 0
-    for r in range(n_requests):
+    for r in range(len(n_path)):
         n = n_path[r]
         if n == 0:
             continue
@@ -170,96 +183,118 @@ def _lay_out(
         seen, unseen = 0, n
         while seen < unseen:
             k = (seen + unseen) // 2
-            j = (min((k + 1) * block, covered[r]) - 1) // trace_block
-            if key_of[ids[start + j] * per_id + k - j * trace_block // block] >= 0:
+            if key_of[_place(ids, start, covered[r], k, trace_block, block, per_id)] >= 0:
                 seen = k + 1
             else:
                 unseen = k
         if seen > 0:
-            k = seen - 1
-            j = (min((k + 1) * block, covered[r]) - 1) // trace_block
-            up[r] = key_of[ids[start + j] * per_id + k - j * trace_block // block]
-        divergence[r] = seen
+            out.up[r] = key_of[_place(ids, start, covered[r], seen - 1, trace_block, block, per_id)]
+        out.divergence[r] = seen
         if seen < n:
-            base[r] = n_keys
+            out.base[r] = n_keys
         for k in range(seen, n):
-            j = (min((k + 1) * block, covered[r]) - 1) // trace_block
-            key_of[ids[start + j] * per_id + k - j * trace_block // block] = n_keys
+            key_of[_place(ids, start, covered[r], k, trace_block, block, per_id)] = n_keys
             n_keys += 1
-        end[r] = up[r] if seen == n else n_keys - 1
-    return divergence, base, up, end, n_keys
+        out.last[r] = out.up[r] if seen == n else n_keys - 1
+    return n_keys
 
 
-@jitted
-def _list_uses(
-    parent: NDArray[np.int32], end: NDArray[np.int32], is_counted: NDArray[np.bool_]
-) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-    offsets = np.zeros(len(parent) + 1, np.int64)
+@inner
+def _place(
+    ids: NDArray[np.int64],
+    start: int,
+    covered: int,
+    k: int,
+    trace_block: int,
+    block: int,
+    per_id: int,
+) -> int:
+    """Where the table of keys has the k-th block of a path whose ids begin at `start`."""
+    j = (min((k + 1) * block, covered) - 1) // trace_block
+    return int(ids[start + j] * per_id + k - j * trace_block // block)
+
+
+@kernel
+def _count_uses(
+    parent: NDArray[np.int32],
+    end: NDArray[np.int32],
+    is_counted: NDArray[np.bool_],
+    offsets: NDArray[np.int64],
+) -> None:
     for r in range(len(end)):
         segment = end[r] if is_counted[r] else -1
         while segment >= 0:
             offsets[segment + 1] += 1
             segment = parent[segment]
-    for segment in range(len(parent)):
-        offsets[segment + 1] += offsets[segment]
-    rows = np.empty(offsets[-1], np.int32)
-    at = offsets[:-1].copy()
+
+
+@kernel
+def _list_uses(
+    parent: NDArray[np.int32],
+    end: NDArray[np.int32],
+    is_counted: NDArray[np.bool_],
+    at: NDArray[np.int64],
+    rows: NDArray[np.int32],
+) -> None:
     for r in range(len(end)):
         segment = end[r] if is_counted[r] else -1
         while segment >= 0:
             rows[at[segment]] = r
             at[segment] += 1
             segment = parent[segment]
-    return offsets, rows
 
 
-@jitted
-def _cut_into_segments(
-    divergence: NDArray[np.int32],
-    base: NDArray[np.int64],
-    up: NDArray[np.int64],
-    last: NDArray[np.int64],
-    n_keys: int,
-) -> tuple[
-    NDArray[np.int32], NDArray[np.int64], NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]
-]:
-    """Cut each request's run of new keys where a path ends or another branches off.
-
-    Returns parent, first_key, n_blocks and depth of the segments, and the requests' ends.
-    """
+def _cut_into_segments(laid_out: _Layout, n_keys: int, block_size: int) -> PrefixTree:
+    """Cut each request's run of new keys where a path ends or another branches off."""
     number = np.zeros(n_keys, np.int32)  # first: whether a segment ends here; then: its number
-    for r in range(len(last)):
-        if last[r] >= 0:
-            number[last[r]] = 1
-        if up[r] >= 0:
-            number[up[r]] = 1
-    n_segments = 0
-    for key in range(n_keys):
-        is_cut = number[key]
-        number[key] = n_segments
-        n_segments += is_cut
-    parent = np.empty(n_segments, np.int32)
-    first_key = np.empty(n_segments, np.int64)
-    n_blocks = np.empty(n_segments, np.int32)
-    depth = np.empty(n_segments, np.int32)
-    end = np.full(len(last), -1, np.int32)
-    for r in range(len(last)):
-        if last[r] < 0:
+    number[laid_out.last[laid_out.last >= 0]] = 1
+    number[laid_out.up[laid_out.up >= 0]] = 1
+    n_segments = int(number.sum())
+    number[1:] = np.cumsum(number[:-1], dtype=np.int32)
+    number[:1] = 0
+    tree = PrefixTree(
+        block_size=block_size,
+        parent=np.empty(n_segments, np.int32),
+        first_key=np.empty(n_segments, np.int64),
+        n_blocks=np.empty(n_segments, np.int32),
+        depth=np.empty(n_segments, np.int32),
+        end=np.full(len(laid_out.last), -1, np.int32),
+    )
+    _fill_segments(
+        laid_out, number, tree.parent, tree.first_key, tree.n_blocks, tree.depth, tree.end
+    )
+    return tree
+
+
+@kernel
+def _fill_segments(
+    laid_out: _Layout,
+    number: NDArray[np.int32],
+    parent: NDArray[np.int32],
+    first_key: NDArray[np.int64],
+    n_blocks: NDArray[np.int32],
+    depth: NDArray[np.int32],
+    end: NDArray[np.int32],
+) -> None:
+    """Write the segments, and the segment where each request ends; `number` is each key's."""
+    for r in range(len(end)):
+        last = laid_out.last[r]
+        if last < 0:
             continue
-        end[r] = number[last[r]]
-        if base[r] < 0:
+        end[r] = number[last]
+        base, up = laid_out.base[r], laid_out.up[r]
+        if base < 0:
             continue
-        above = number[up[r]] if up[r] >= 0 else -1
-        key = base[r]
+        above = number[up] if up >= 0 else -1
+        key = base
         for segment in range(number[key], end[r] + 1):
             parent[segment] = above
             above = segment
             first_key[segment] = key
-            depth[segment] = divergence[r] + key - base[r]
-            while key <= last[r] and number[key] == segment:
+            depth[segment] = laid_out.divergence[r] + key - base
+            while key <= last and number[key] == segment:
                 key += 1
             n_blocks[segment] = key - first_key[segment]
-    return parent, first_key, n_blocks, depth, end
 
 
 def _small_ids(ids: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -268,30 +303,30 @@ def _small_ids(ids: NDArray[np.int64]) -> NDArray[np.int64]:
         return ids
     if int(ids.min()) >= 0 and int(ids.max()) < _DENSE_SLACK * len(ids) + 1024:
         return ids
-    return _renumber(ids)
-
-
-@jitted
-def _renumber(ids: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Number distinct ids densely in order of first sight (open addressing, linear probing)."""
-    bits = 4
-    while (1 << bits) < 2 * len(ids):
-        bits += 1
-    mask = (1 << bits) - 1
-    slot_id = np.empty(1 << bits, np.int64)
-    slot_number = np.full(1 << bits, -1, np.int32)
+    bits = max(4, (2 * len(ids) - 1).bit_length())
     out = np.empty(len(ids), np.int64)
+    _renumber(ids, bits, np.empty(1 << bits, np.int64), np.full(1 << bits, -1, np.int32), out)
+    return out
+
+
+@kernel
+def _renumber(
+    ids: NDArray[np.int64],
+    bits: int,
+    slot_id: NDArray[np.int64],
+    slot_number: NDArray[np.int32],
+    out: NDArray[np.int64],
+) -> None:
+    """Number distinct ids densely in order of first sight (open addressing, linear probing)."""
+    mask = np.uint64((1 << bits) - 1)
     n_distinct = 0
     for i in range(len(ids)):
         x = ids[i]
-        slot = (np.uint64(x) * np.uint64(0x9E3779B97F4A7C15) >> np.uint64(64 - bits)) & np.uint64(
-            mask
-        )
+        slot = (np.uint64(x) * np.uint64(0x9E3779B97F4A7C15) >> np.uint64(64 - bits)) & mask
         while slot_number[slot] >= 0 and slot_id[slot] != x:
-            slot = (slot + np.uint64(1)) & np.uint64(mask)
+            slot = (slot + np.uint64(1)) & mask
         if slot_number[slot] < 0:
             slot_number[slot] = n_distinct
             slot_id[slot] = x
             n_distinct += 1
         out[i] = slot_number[slot]
-    return out

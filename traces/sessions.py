@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ..kernels import jitted
+from ..kernels import kernel
 from .hashing import find
 from .schema import Sessions, Trace
 
@@ -22,7 +22,11 @@ def infer_sessions(trace: Trace) -> Trace:
     """
     prompt = np.minimum(trace.input_tokens, trace.covered_tokens) // trace.block_size
     whole = trace.covered_tokens // trace.block_size
-    parent: NDArray[np.int64] = _continued(trace.block_ids, trace.block_offsets, prompt, whole)
+    n_rows = len(prompt)
+    parent = np.full(n_rows, -1, np.int64)
+    slots = np.full(1 << max(4, (4 * n_rows - 1).bit_length()), -1, np.int32)
+    room = np.empty(n_rows, np.int64), np.empty(n_rows, np.int64)
+    _continued(trace.block_ids, trace.block_offsets, prompt, whole, slots, *room, parent)
     turn, session = _count(parent)
     return replace(trace, parent=parent, turn=turn, session=session, sessions=Sessions.INFERRED)
 
@@ -36,9 +40,9 @@ def link_turns(
     not given, the previous row, and the turn counts the rows.
     """
     if turn is None:
-        parent: NDArray[np.int64] = _previous(session)
+        parent = _previous(session, np.arange(session.size))
         return parent, _count(parent)[0]
-    return _previous_turn(session, turn), turn
+    return _previous(session, turn), turn
 
 
 def roots(parent: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -46,8 +50,9 @@ def roots(parent: NDArray[np.int64]) -> NDArray[np.int64]:
 
     Parents may come later in the file; a row that descends from itself is its own root.
     """
-    found: NDArray[np.int64] = _roots(parent)
-    return found
+    root = np.empty(parent.size, np.int64)
+    _find_roots(parent, root)
+    return root
 
 
 def numbered(names: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -59,9 +64,8 @@ def numbered(names: NDArray[np.int64]) -> NDArray[np.int64]:
     return numbers
 
 
-@jitted
-def _roots(parent: NDArray[np.int64]) -> NDArray[np.int64]:
-    root = np.empty(parent.size, np.int64)
+@kernel
+def _find_roots(parent: NDArray[np.int64], root: NDArray[np.int64]) -> None:
     for row in range(parent.size):
         at = row
         n_steps = 0
@@ -72,27 +76,26 @@ def _roots(parent: NDArray[np.int64]) -> NDArray[np.int64]:
             at = parent[at]
             n_steps += 1
         root[row] = at if n_steps <= parent.size else row
-    return root
 
 
-@jitted
+@kernel
 def _continued(
     ids: NDArray[np.int64],
     offsets: NDArray[np.int64],
     prompt_blocks: NDArray[np.int64],
     whole_blocks: NDArray[np.int64],
-) -> NDArray[np.int64]:
-    n_rows = offsets.size - 1
-    parent = np.full(n_rows, -1, np.int64)
-    n_slots = 1 << 4
-    while n_slots < 4 * n_rows:
-        n_slots *= 2
-    slots = np.full(n_slots, -1, np.int32)
-    ends = np.empty(n_rows, np.int64)  # last full blocks, numbered as they came
-    latest = np.empty(n_rows, np.int64)  # the latest row that ends there
+    slots: NDArray[np.int32],
+    ends: NDArray[np.int64],
+    latest: NDArray[np.int64],
+    parent: NDArray[np.int64],
+) -> None:
+    """Fill `parent`. `ends` takes last full blocks as they come, `latest` the row that ends there.
+
+    Both have a place for each row, and `slots` twice as many and more, all -1.
+    """
     n = 0
     deepest = 0
-    for row in range(n_rows):
+    for row in range(offsets.size - 1):
         start = offsets[row]
         # No earlier request ends deeper than `deepest`, nor in the first block.
         for depth in range(min(prompt_blocks[row] - 1, deepest), 0, -1):
@@ -108,13 +111,19 @@ def _continued(
                 slots[slot], ends[n] = n, ids[start + last]
                 n += 1
             latest[slots[slot]] = row
-    return parent
 
 
-@jitted
 def _count(parent: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     turn = np.ones(parent.size, np.int64)
     session = np.empty(parent.size, np.int64)
+    _count_turns(parent, turn, session)
+    return turn, session
+
+
+@kernel
+def _count_turns(
+    parent: NDArray[np.int64], turn: NDArray[np.int64], session: NDArray[np.int64]
+) -> None:
     n_sessions = 0
     for row in range(parent.size):
         if parent[row] >= 0:
@@ -123,23 +132,22 @@ def _count(parent: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int
         else:
             session[row] = n_sessions
             n_sessions += 1
-    return turn, session
 
 
-@jitted
-def _previous(session: NDArray[np.int64]) -> NDArray[np.int64]:
+def _previous(session: NDArray[np.int64], turn: NDArray[np.int64]) -> NDArray[np.int64]:
     latest = np.full(session.max() + 1, -1, np.int64)
     parent = np.empty(session.size, np.int64)
-    for row in range(session.size):
-        parent[row] = latest[session[row]]
-        latest[session[row]] = row
+    _find_previous(session, turn, latest, parent)
     return parent
 
 
-@jitted
-def _previous_turn(session: NDArray[np.int64], turn: NDArray[np.int64]) -> NDArray[np.int64]:
-    latest = np.full(session.max() + 1, -1, np.int64)
-    parent = np.empty(session.size, np.int64)
+@kernel
+def _find_previous(
+    session: NDArray[np.int64],
+    turn: NDArray[np.int64],
+    latest: NDArray[np.int64],
+    parent: NDArray[np.int64],
+) -> None:
     for row in range(session.size):
         before = latest[session[row]]
         # What lies between a row and its parent has no smaller turn, so it can be skipped.
@@ -147,4 +155,3 @@ def _previous_turn(session: NDArray[np.int64], turn: NDArray[np.int64]) -> NDArr
             before = parent[before]
         parent[row] = before
         latest[session[row]] = row
-    return parent

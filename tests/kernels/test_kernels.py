@@ -224,3 +224,34 @@ def test_what_the_few_passes_cannot_do_all_passes_do() -> None:
         return total
 
     assert sum_squares(2) == 10
+
+
+_START = 3
+
+
+def test_a_variable_may_be_set_again() -> None:
+    @kernel
+    def set_again(n: int, values: np.ndarray) -> tuple[int, float, int]:
+        low = _START  # a named constant, then a number found out
+        mean = 0  # a whole number, then a fraction
+        for i in range(n):
+            low = min(low, values[i])
+            mean = mean + values[i] / n
+        if n > 2:
+            last = values[n - 1]
+        else:
+            last = -1
+        return low, mean, last
+
+    assert set_again(3, np.array([5, -2, 6])) == (-2, 3.0, 6)
+    assert set_again(2, np.array([5, 4])) == (3, 4.5, -1)
+
+
+def test_a_variable_of_two_types_needs_all_passes() -> None:
+    @kernel
+    def reuse_a_name(values: np.ndarray) -> int:
+        what = values[0]
+        what = (what, 2 * what)
+        return what[0] + what[1]
+
+    assert reuse_a_name(np.array([5])) == 15
