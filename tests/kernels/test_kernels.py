@@ -237,10 +237,7 @@ def test_a_variable_may_be_set_again() -> None:
         for i in range(n):
             low = min(low, values[i])
             mean = mean + values[i] / n
-        if n > 2:
-            last = values[n - 1]
-        else:
-            last = -1
+        last = values[n - 1] if n > 2 else -1
         return low, mean, last
 
     assert set_again(3, np.array([5, -2, 6])) == (-2, 3.0, 6)
