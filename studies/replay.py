@@ -211,16 +211,19 @@ def _bounds_by_tier(
     engine = prepared.engine
     bounds = {"gpu": bound_tokens(prepared.tree, requests, engine, n_instances)}
     hits = {"gpu": in_gpu}
-    for n, name in enumerate(tiers.tiers if tiers is not None else (), start=1):
-        assert tiers is not None
-        upto = replace(tiers, tiers=dict(list(tiers.tiers.items())[:n]))
+    if tiers is None:
+        return bounds, hits
+    upto: dict[str, TierChoice] = {}
+    for name, choice in tiers.tiers.items():
+        upto[name] = choice
+        so_far = replace(tiers, tiers=dict(upto))
         bounds[name] = bound_tokens(
             prepared.tree,
             requests,
             engine,
             n_instances,
-            n_lower_blocks=upto.n_blocks(n_instances),
-            is_shared=upto.are_shared,
+            n_lower_blocks=so_far.n_blocks(n_instances),
+            is_shared=so_far.are_shared,
         )
         hits[name] = requests[f"{name}_tokens"]
     return bounds, hits
