@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kvsim.traces.formats import read_trace
+from kvsim.traces.hashing import numbered
 from kvsim.traces.schema import Sessions, Trace
-from kvsim.traces.sessions import link_turns, numbered
+from kvsim.traces.sessions import link_turns
 
 
 @cache

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..kernels import jitted
 from ..traces.chain import known_prefixes
-from ..traces.change import first_occurrence
+from ..traces.hashing import numbered
 from ..traces.schema import Trace
 
 _BINS_A_DECADE = 200
@@ -71,7 +71,7 @@ class BlockReuse:
 
 def block_reuse(trace: Trace) -> BlockReuse:
     """Count the accesses to prompt blocks of `trace`."""
-    ids, offsets = first_occurrence(trace.block_ids), trace.block_offsets
+    ids, offsets = numbered(trace.block_ids), trace.block_offsets
     prompt = np.minimum(trace.input_tokens, trace.covered_tokens)
     accesses = np.minimum(-(-prompt // trace.block_size), np.diff(offsets))
     n_ids = int(ids.max(initial=-1)) + 1

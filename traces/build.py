@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from .. import TraceError
 from .block_size import LARGEST_BLOCK_SIZE, infer_block_size
 from .chain import chained_ids
-from .hashing import spans
+from .hashing import numbered, spans
 from .rows import Rows, wrong
 from .schema import Sessions, Trace
-from .sessions import infer_sessions, link_turns, numbered
+from .sessions import infer_sessions, link_turns
 
 NO_IDS = "no block ids: no request shares a prefix with another, so nothing can hit"
 """What a trace of a format without prefixes says of itself."""

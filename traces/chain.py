@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ..kernels import jitted
-from .hashing import doubled, find, find_pair, grown, grown_pairs, spans
+from ..kernels import kernel
+from .hashing import Table, find, longer, small_rows
 
 _UNSEEN = -2
 _NO_PREVIOUS = -1
@@ -19,31 +19,42 @@ def chained_ids(ids: NDArray[np.int64], offsets: NDArray[np.int64]) -> NDArray[n
     they name the content of single blocks, and every distinct pair (chained id before it, id)
     gets the next number from 0.
     """
-    return ids if is_chained(ids, offsets) else _chain(ids, offsets)
+    if is_chained(ids, offsets):
+        return ids
+    chained = np.empty(ids.size, np.int64)
+    pairs = Table()
+    for rows in small_rows(ids, offsets):
+        pairs.make_room(rows.numbers.size)
+        out = chained[offsets[rows.first] :][: rows.numbers.size]
+        pairs.n = _chain(rows.numbers, rows.offsets, pairs.slots, pairs.keys, pairs.n, out)
+    return chained
 
 
 def is_chained(ids: NDArray[np.int64], offsets: NDArray[np.int64]) -> bool:
     """Say whether every id determines its predecessor."""
-    span = spans(ids)
-    if span is None:
-        return bool(_is_chained_hashed(ids, offsets))
-    return bool(_is_chained_small(ids, offsets, np.full(span, _UNSEEN, np.int32)))
+    previous = np.empty(0, np.int32)
+    for rows in small_rows(ids, offsets):
+        previous = longer(previous, rows.n_numbers, _UNSEEN)
+        if not _follow_one(rows.numbers, rows.offsets, previous):
+            return False
+    return True
 
 
 def known_prefixes(ids: NDArray[np.int64], offsets: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return how many leading chained ids of each request occurred in an earlier request."""
-    span = spans(ids)
-    if span is None:
-        known: NDArray[np.int64] = _known_hashed(ids, offsets)
-    else:
-        known = _known_small(ids, offsets, np.zeros(span, np.bool_))
+    known = np.zeros(offsets.size - 1, np.int64)
+    seen = np.empty(0, np.bool_)
+    for rows in small_rows(ids, offsets):
+        seen = longer(seen, rows.n_numbers, False)
+        _count_known(rows.numbers, rows.offsets, seen, known[rows.first :])
     return known
 
 
-@jitted
-def _is_chained_small(
+@kernel
+def _follow_one(
     ids: NDArray[np.int64], offsets: NDArray[np.int64], previous: NDArray[np.int32]
 ) -> bool:
+    """Say whether each id follows what it followed before; `previous` is what that was."""
     for row in range(offsets.size - 1):
         before = _NO_PREVIOUS
         for position in range(offsets[row], offsets[row + 1]):
@@ -56,61 +67,36 @@ def _is_chained_small(
     return True
 
 
-@jitted
-def _is_chained_hashed(ids: NDArray[np.int64], offsets: NDArray[np.int64]) -> bool:
-    slots = np.full(1 << 12, -1, np.int32)
-    keys = np.empty(slots.size // 2, np.int64)
-    previous = np.empty(keys.size, np.int64)  # number of the key before it, or _NO_PREVIOUS
-    n = 0
-    for row in range(offsets.size - 1):
-        before = _NO_PREVIOUS
-        for position in range(offsets[row], offsets[row + 1]):
-            if n == keys.size:
-                keys, previous = doubled(keys), doubled(previous)
-                if keys.size * 2 > slots.size:
-                    slots = grown(slots, keys, n)
-            slot = find(slots, keys, ids[position])
-            number = slots[slot]
-            if number < 0:
-                number = n
-                slots[slot], keys[n], previous[n] = n, ids[position], before
-                n += 1
-            elif previous[number] != before:
-                return False
-            before = number
-    return True
-
-
-@jitted
-def _chain(ids: NDArray[np.int64], offsets: NDArray[np.int64]) -> NDArray[np.int64]:
-    chained = np.empty(ids.size, np.int64)
-    slots = np.full(1 << 12, -1, np.int32)
-    parents = np.empty(slots.size // 2, np.int64)
-    contents = np.empty(parents.size, np.int64)
-    n = 0
+@kernel
+def _chain(
+    ids: NDArray[np.int64],
+    offsets: NDArray[np.int64],
+    slots: NDArray[np.int32],
+    keys: NDArray[np.int64],
+    n: int,
+    chained: NDArray[np.int64],
+) -> int:
+    """Number pairs of a chained id and an id, both below 2**31; return how many there are now."""
     for row in range(offsets.size - 1):
         parent = _NO_PREVIOUS
         for position in range(offsets[row], offsets[row + 1]):
-            if n == parents.size:
-                parents, contents = doubled(parents), doubled(contents)
-                if parents.size * 2 > slots.size:
-                    slots = grown_pairs(slots, parents, contents, n)
-            slot = find_pair(slots, parents, contents, parent, ids[position])
-            number = slots[slot]
-            if number < 0:
-                number = n
-                slots[slot], parents[n], contents[n] = n, parent, ids[position]
+            pair = ((parent + 1) << 32) | ids[position]
+            slot = find(slots, keys, pair)
+            if slots[slot] < 0:
+                slots[slot], keys[n] = n, pair
                 n += 1
-            chained[position] = number
-            parent = number
-    return chained
+            parent = slots[slot]
+            chained[position] = parent
+    return n
 
 
-@jitted
-def _known_small(
-    ids: NDArray[np.int64], offsets: NDArray[np.int64], seen: NDArray[np.bool_]
-) -> NDArray[np.int64]:
-    known = np.zeros(offsets.size - 1, np.int64)
+@kernel
+def _count_known(
+    ids: NDArray[np.int64],
+    offsets: NDArray[np.int64],
+    seen: NDArray[np.bool_],
+    known: NDArray[np.int64],
+) -> None:
     for row in range(offsets.size - 1):
         position, end = offsets[row], offsets[row + 1]
         while position < end and seen[ids[position]]:
@@ -118,25 +104,3 @@ def _known_small(
         known[row] = position - offsets[row]
         for later in range(position, end):
             seen[ids[later]] = True
-    return known
-
-
-@jitted
-def _known_hashed(ids: NDArray[np.int64], offsets: NDArray[np.int64]) -> NDArray[np.int64]:
-    known = np.zeros(offsets.size - 1, np.int64)
-    slots = np.full(1 << 12, -1, np.int32)
-    keys = np.empty(slots.size // 2, np.int64)
-    n = 0
-    for row in range(offsets.size - 1):
-        for position in range(offsets[row], offsets[row + 1]):
-            if n == keys.size:
-                keys = doubled(keys)
-                if keys.size * 2 > slots.size:
-                    slots = grown(slots, keys, n)
-            slot = find(slots, keys, ids[position])
-            if slots[slot] < 0:
-                slots[slot], keys[n] = n, ids[position]
-                n += 1
-            else:
-                known[row] += 1
-    return known

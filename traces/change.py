@@ -8,12 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import TraceError
-from ..kernels import jitted
+from ..kernels import kernel
 from .generate.streams import stream
-from .hashing import spans
+from .hashing import numbered
 from .prefix_tree import compile_tree
 from .schema import Trace
-from .sessions import numbered
 from .transform import take
 
 
@@ -73,7 +72,7 @@ def own_blocks(trace: Trace) -> NDArray[np.bool_]:
     return is_own
 
 
-@jitted
+@kernel
 def _mark_shared(
     ids: NDArray[np.int64],
     offsets: NDArray[np.int64],
@@ -136,28 +135,7 @@ def copied(
         think_s=None if trace.think_s is None else trace.think_s[rows],
     )
     moved = take(unsorted, np.argsort(unsorted.arrival_s, kind="stable"))
-    return replace(moved, request_id=np.arange(n), block_ids=first_occurrence(moved.block_ids))
-
-
-def first_occurrence(ids: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return dense ids in order of first occurrence."""
-    span = spans(ids)
-    if span is None:
-        return numbered(ids)
-    dense: NDArray[np.int64] = _in_order(ids, np.full(span, -1, np.int64))
-    return dense
-
-
-@jitted
-def _in_order(ids: NDArray[np.int64], number: NDArray[np.int64]) -> NDArray[np.int64]:
-    out = np.empty_like(ids)
-    n = 0
-    for i in range(ids.size):
-        if number[ids[i]] < 0:
-            number[ids[i]] = n
-            n += 1
-        out[i] = number[ids[i]]
-    return out
+    return replace(moved, request_id=np.arange(n), block_ids=numbered(moved.block_ids))
 
 
 def reblock(trace: Trace, block_size: int) -> Trace:
@@ -179,7 +157,7 @@ def reblock(trace: Trace, block_size: int) -> Trace:
     return replace(trace, block_size=block_size, block_ids=ids, block_offsets=offsets)
 
 
-@jitted
+@kernel
 def _write_paths(
     parent: NDArray[np.int32],
     first_key: NDArray[np.int64],
@@ -208,6 +186,6 @@ def anonymise(trace: Trace) -> Trace:
         request_id=np.arange(len(trace)),
         arrival_s=trace.arrival_s - trace.arrival_s[0],
         session=numbered(trace.session),
-        block_ids=first_occurrence(trace.block_ids),
+        block_ids=numbered(trace.block_ids),
         dropped={},
     )

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import TraceError
+from .hashing import numbered
 from .rows import Rows, wrong
 from .schema import Sessions
-from .sessions import numbered
 
 _ALL_OR_NONE = (
     "covered_tokens",

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ..kernels import jitted
+from ..kernels import kernel
 from .rows import Rows
 
 
@@ -23,11 +23,21 @@ def with_outputs_of_children(rows: Rows, size: int) -> Rows:
     assert rows.parent is not None
     n_ids = np.diff(rows.block_offsets)
     whole = rows.input_tokens + rows.output_tokens
-    child, n_new = _shown(
-        rows.block_ids, rows.block_offsets, rows.parent, rows.input_tokens, whole, size
+    child = np.full(len(n_ids), -1, np.int64)
+    n_new = n_ids.copy()
+    _find_children(
+        rows.block_ids,
+        rows.block_offsets,
+        rows.parent,
+        rows.input_tokens,
+        whole,
+        size,
+        child,
+        n_new,
     )
     offsets = np.concatenate([[0], np.cumsum(n_new)])
-    ids = _extended(rows.block_ids, rows.block_offsets, child, offsets)
+    ids = np.empty(offsets[-1], np.int64)
+    _extend(rows.block_ids, rows.block_offsets, child, offsets, ids)
     prompt_tokens = np.minimum(rows.input_tokens, n_ids * size)
     covered = np.where(child >= 0, np.maximum(n_new * size, 0), prompt_tokens)
     return replace(
@@ -40,20 +50,19 @@ def with_outputs_of_children(rows: Rows, size: int) -> Rows:
     )
 
 
-@jitted
-def _shown(
+@kernel
+def _find_children(
     ids: NDArray[np.int64],
     offsets: NDArray[np.int64],
     parent: NDArray[np.int64],
     input_tokens: NDArray[np.int64],
     whole_tokens: NDArray[np.int64],
     size: int,
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the child that shows each request's output (-1: none) and the number of ids then."""
-    n_rows = parent.size
-    child = np.full(n_rows, -1, np.int64)
-    n_new = np.diff(offsets)
-    for row in range(n_rows):
+    child: NDArray[np.int64],
+    n_new: NDArray[np.int64],
+) -> None:
+    """Set the child that shows each request's output (-1: none) and the number of ids then."""
+    for row in range(parent.size):
         up = parent[row]
         if up < 0 or child[up] >= 0 or input_tokens[row] < whole_tokens[up]:
             continue
@@ -66,19 +75,17 @@ def _shown(
         if shared >= n - 1 and full >= n and n_here >= full and n > 0:
             child[up] = row
             n_new[up] = full
-    return child, n_new
 
 
-@jitted
-def _extended(
+@kernel
+def _extend(
     ids: NDArray[np.int64],
     offsets: NDArray[np.int64],
     child: NDArray[np.int64],
     new_offsets: NDArray[np.int64],
-) -> NDArray[np.int64]:
-    out = np.empty(new_offsets[-1], np.int64)
+    out: NDArray[np.int64],
+) -> None:
     for row in range(child.size):
         source = child[row] if child[row] >= 0 else row
         for position in range(new_offsets[row + 1] - new_offsets[row]):
             out[new_offsets[row] + position] = ids[offsets[source] + position]
-    return out

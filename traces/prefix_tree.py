@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from .. import TraceError
 from ..kernels import inner, kernel
+from .hashing import numbered
 from .schema import Trace
 
 _DENSE_SLACK = 8
@@ -303,30 +304,4 @@ def _small_ids(ids: NDArray[np.int64]) -> NDArray[np.int64]:
         return ids
     if int(ids.min()) >= 0 and int(ids.max()) < _DENSE_SLACK * len(ids) + 1024:
         return ids
-    bits = max(4, (2 * len(ids) - 1).bit_length())
-    out = np.empty(len(ids), np.int64)
-    _renumber(ids, bits, np.empty(1 << bits, np.int64), np.full(1 << bits, -1, np.int32), out)
-    return out
-
-
-@kernel
-def _renumber(
-    ids: NDArray[np.int64],
-    bits: int,
-    slot_id: NDArray[np.int64],
-    slot_number: NDArray[np.int32],
-    out: NDArray[np.int64],
-) -> None:
-    """Number distinct ids densely in order of first sight (open addressing, linear probing)."""
-    mask = np.uint64((1 << bits) - 1)
-    n_distinct = 0
-    for i in range(len(ids)):
-        x = ids[i]
-        slot = (np.uint64(x) * np.uint64(0x9E3779B97F4A7C15) >> np.uint64(64 - bits)) & mask
-        while slot_number[slot] >= 0 and slot_id[slot] != x:
-            slot = (slot + np.uint64(1)) & mask
-        if slot_number[slot] < 0:
-            slot_number[slot] = n_distinct
-            slot_id[slot] = x
-            n_distinct += 1
-        out[i] = slot_number[slot]
+    return numbered(ids)

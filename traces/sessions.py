@@ -55,15 +55,6 @@ def roots(parent: NDArray[np.int64]) -> NDArray[np.int64]:
     return root
 
 
-def numbered(names: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return dense numbers for `names`, from 0 in the order of first occurrence."""
-    _, first, code = np.unique(names, return_index=True, return_inverse=True)
-    rank = np.empty(len(first), np.int64)
-    rank[np.argsort(first)] = np.arange(len(first))
-    numbers: NDArray[np.int64] = rank[code]
-    return numbers
-
-
 @kernel
 def _find_roots(parent: NDArray[np.int64], root: NDArray[np.int64]) -> None:
     for row in range(parent.size):

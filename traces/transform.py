@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from .. import TraceError
 from .chain import chained_ids
 from .gather import gather
+from .hashing import numbered
 from .join import summed
 from .schema import Sessions, Trace
-from .sessions import numbered
 
 
 def take(trace: Trace, rows: NDArray[np.int64]) -> Trace:

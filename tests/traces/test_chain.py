@@ -1,18 +1,30 @@
-"""Chained ids name whole prefixes."""
+"""Chained ids name whole prefixes, however large ids are and however many are looked at."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from kvsim.traces import hashing
 from kvsim.traces.chain import chained_ids, is_chained, known_prefixes
+from kvsim.traces.doctor.ids_scan import IdScan, scan_ids
 
 SPARSE = st.sampled_from([0, 1, 2, 3, -1, 2**63 - 1, -(2**63), 10**15])
 lists = st.lists(st.lists(st.integers(0, 4), max_size=5), max_size=8) | st.lists(
     st.lists(SPARSE, max_size=5), max_size=8
 )
+
+
+@pytest.fixture(autouse=True, scope="module", params=[3, 1 << 20])
+def _ids_at_a_time(request: pytest.FixtureRequest) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(hashing, "_CHUNK", request.param)
+        yield
 
 
 def flat(rows: list[list[int]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -68,3 +80,33 @@ def test_many_ids_of_any_size_are_told_apart() -> None:
     content = np.concatenate([ids, ids[::-1]])  # the second half has other predecessors
     chained = chained_ids(content, np.arange(0, 100_001, 10))
     assert len(np.unique(chained)) == 100_000
+
+
+@settings(deadline=None)
+@given(rows=lists)
+def test_a_scan_counts_what_the_ids_do(rows: list[list[int]]) -> None:
+    before: dict[int, list[int | None]] = {}
+    places: dict[int, set[int]] = {}
+    strange_rows = []
+    for number, row in enumerate(rows):
+        for place, key in enumerate(row):
+            before.setdefault(key, []).append(row[place - 1] if place else None)
+            places.setdefault(key, set()).add(place)
+            if before[key][-1] != before[key][0]:
+                strange_rows.append(number)
+    assert scan_ids(*flat(rows)) == IdScan(
+        n_distinct=len(before),
+        n_ambiguous=sum(len(set(all_before)) > 1 for all_before in before.values()),
+        n_moving=sum(len(at) > 1 for at in places.values()),
+        n_repeated=sum(len(row) - len(set(row)) for row in rows),
+        first_row=min(strange_rows, default=-1),
+        n_ambiguous_rows=len(set(strange_rows)),
+    )
+
+
+@settings(deadline=None)
+@given(names=st.lists(SPARSE))
+def test_names_are_numbered_in_the_order_of_their_first(names: list[int]) -> None:
+    order = list(dict.fromkeys(names))
+    found = hashing.numbered(np.array(names, np.int64))
+    assert found.tolist() == [order.index(name) for name in names]

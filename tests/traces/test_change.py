@@ -13,8 +13,9 @@ from prefix_traces import Path, prefix_traces, trace_of
 from kvsim import TraceError
 from kvsim.studies.curves import lru_replay
 from kvsim.traces.chain import is_chained, known_prefixes
-from kvsim.traces.change import anonymise, first_occurrence, reblock, resample, thin
+from kvsim.traces.change import anonymise, reblock, resample, thin
 from kvsim.traces.formats import read_trace
+from kvsim.traces.hashing import numbered
 from kvsim.traces.prefix_tree import compile_tree
 from kvsim.traces.sample import sample_path
 from kvsim.traces.schema import Trace
@@ -117,7 +118,7 @@ def test_reblocked_paths_share_what_the_tree_of_that_size_says(
 def test_reblocking_the_sample_to_its_own_size_changes_no_sharing() -> None:
     trace = read_trace(sample_path())
     same = reblock(trace, trace.block_size)
-    assert np.array_equal(first_occurrence(same.block_ids), first_occurrence(trace.block_ids))
+    assert np.array_equal(numbered(same.block_ids), numbered(trace.block_ids))
     assert known(reblock(reblock(trace, 64), 512)) == known(trace)
 
 

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ...kernels import jitted
-from ..hashing import doubled, find, grown
+from ...kernels import kernel
+from ..hashing import longer, small_rows
 
 
 class IdScan(NamedTuple):
@@ -27,55 +27,64 @@ class IdScan(NamedTuple):
     """Rows with an id after another predecessor than when it was first seen."""
 
 
+class _Seen(NamedTuple):
+    """What was seen of each id, by its number; marks 0 is one not seen yet."""
+
+    before: NDArray[np.int64]
+    place: NDArray[np.int64]
+    latest_row: NDArray[np.int64]
+    marks: NDArray[np.int64]
+
+
+_SEEN, _SEVERAL_BEFORE, _SEVERAL_PLACES = 1, 2, 4
+
+
 def scan_ids(ids: NDArray[np.int64], offsets: NDArray[np.int64]) -> IdScan:
     """Look at every id once."""
-    return IdScan(*(int(value) for value in _scan(ids, offsets)))
+    seen = _Seen(*(np.empty(0, np.int64) for _ in _Seen._fields))
+    scan = np.zeros(len(IdScan._fields), np.int64)
+    scan[_FIRST_ROW] = -1
+    for rows in small_rows(ids, offsets):
+        seen = _Seen(*(longer(values, rows.n_numbers, 0) for values in seen))
+        _scan(rows.numbers, rows.offsets, rows.first, seen, scan)
+    return IdScan(*scan.tolist())
 
 
-@jitted
+_DISTINCT, _AMBIGUOUS, _MOVING, _REPEATED, _FIRST_ROW, _ROWS = range(len(IdScan._fields))
+
+
+@kernel
 def _scan(
-    ids: NDArray[np.int64], offsets: NDArray[np.int64]
-) -> tuple[int, int, int, int, int, int]:
-    slots = np.full(1 << 12, -1, np.int32)
-    keys = np.empty(slots.size // 2, np.int64)
-    before_of = np.empty(keys.size, np.int64)
-    place_of = np.empty(keys.size, np.int64)
-    latest_row = np.empty(keys.size, np.int64)
-    marks = np.zeros(keys.size, np.int64)  # 1: several predecessors, 2: several positions
-    n = n_ambiguous = n_moving = n_repeated = n_rows = 0
-    first_row = -1
+    ids: NDArray[np.int64],
+    offsets: NDArray[np.int64],
+    first: int,
+    seen: _Seen,
+    scan: NDArray[np.int64],
+) -> None:
+    """Add rows `first`, ... to `scan`, the fields of an `IdScan`. Ids are their numbers."""
     for row in range(offsets.size - 1):
         before = -1
         is_ambiguous = False
         for position in range(offsets[row], offsets[row + 1]):
-            if n == keys.size:
-                keys, before_of, place_of = doubled(keys), doubled(before_of), doubled(place_of)
-                latest_row, marks = doubled(latest_row), doubled(marks)
-                if keys.size * 2 > slots.size:
-                    slots = grown(slots, keys, n)
-            slot = find(slots, keys, ids[position])
-            number = slots[slot]
+            number = ids[position]
             place = position - offsets[row]
-            if number < 0:
-                number = n
-                slots[slot], keys[n], before_of[n], place_of[n] = n, ids[position], before, place
-                latest_row[n] = row
-                marks[n] = 0
-                n += 1
+            if seen.marks[number] == 0:
+                seen.marks[number] = _SEEN
+                seen.before[number], seen.place[number] = before, place
+                scan[_DISTINCT] += 1
             else:
-                if latest_row[number] == row:
-                    n_repeated += 1
-                latest_row[number] = row
-                if before_of[number] != before:
+                if seen.latest_row[number] == first + row:
+                    scan[_REPEATED] += 1
+                if seen.before[number] != before:
                     is_ambiguous = True
-                    if not marks[number] & 1:
-                        marks[number] |= 1
-                        n_ambiguous += 1
-                        if first_row < 0:
-                            first_row = row
-                if place_of[number] != place and not marks[number] & 2:
-                    marks[number] |= 2
-                    n_moving += 1
+                    if not seen.marks[number] & _SEVERAL_BEFORE:
+                        seen.marks[number] |= _SEVERAL_BEFORE
+                        scan[_AMBIGUOUS] += 1
+                        if scan[_FIRST_ROW] < 0:
+                            scan[_FIRST_ROW] = first + row
+                if seen.place[number] != place and not seen.marks[number] & _SEVERAL_PLACES:
+                    seen.marks[number] |= _SEVERAL_PLACES
+                    scan[_MOVING] += 1
+            seen.latest_row[number] = first + row
             before = number
-        n_rows += is_ambiguous
-    return n, n_ambiguous, n_moving, n_repeated, first_row, n_rows
+        scan[_ROWS] += is_ambiguous

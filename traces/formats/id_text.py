@@ -13,7 +13,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from ...kernels import jitted
+from ...kernels import inner, kernel
 
 _TAB, _NEWLINE, _RETURN, _SPACE, _COMMA = 9, 10, 13, 32, 44
 _ZERO, _NINE, _COLON, _OPEN, _CLOSE = 48, 57, 58, 91, 93
@@ -47,7 +47,7 @@ def split_off(
     return rows, ids[:n_ids], counts[:n_rows]
 
 
-@jitted
+@kernel
 def _scanned(
     text: NDArray[np.uint8],
     key: NDArray[np.uint8],
@@ -104,7 +104,7 @@ def _scanned(
     return n_rest, n_ids, n_rows
 
 
-@jitted
+@inner
 def _numbers(
     text: NDArray[np.uint8], start: int, ids: NDArray[np.int64], n_before: int
 ) -> tuple[int, int]:

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ... import ConfigError
+from ..hashing import numbered
 from ..schema import Sessions, Trace
-from ..sessions import numbered
 from .lengths import whole
 from .paths import block_paths
 from .streams import stream

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from ... import ConfigError
 from ..generate.paths import block_paths
 from ..generate.streams import stream
+from ..hashing import numbered
 from ..schema import Trace
-from ..sessions import numbered
 from .fit import Twin
 
 WINDOW_S = 20.0

@@ -15,9 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ... import ConfigError
-from ..change import first_occurrence
+from ..hashing import numbered
 from ..schema import Sessions, Trace
-from ..sessions import numbered
 from .families import kinship
 
 Ints = NDArray[np.int64]
@@ -80,7 +79,7 @@ def fit(trace: Trace, *, many: int = MANY_SESSIONS) -> Twin:
     """
     if many < 2:
         raise ConfigError(f"sessions that make a block common must be at least 2, got {many}")
-    ids = first_occurrence(trace.block_ids)
+    ids = numbered(trace.block_ids)
     offsets = trace.block_offsets
     kin = kinship(ids, offsets, trace.session, many=many)
     family = numbered(kin.family[trace.session])

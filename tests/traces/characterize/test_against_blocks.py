@@ -16,9 +16,10 @@ from kvsim.traces.characterize.locality import FEWEST_BLOCKS, N_BINS, head_hit_r
 from kvsim.traces.characterize.reuses import Reuses, reuses_of
 from kvsim.traces.characterize.working_set import peak_live_of, working_set_of
 from kvsim.traces.compiled import CompiledTrace
+from kvsim.traces.hashing import numbered
 from kvsim.traces.prefix_tree import compile_tree
 from kvsim.traces.schema import Sessions, Trace
-from kvsim.traces.sessions import link_turns, numbered
+from kvsim.traces.sessions import link_turns
 
 
 def compiled(trace: Trace) -> CompiledTrace:

@@ -22,9 +22,10 @@ from kvsim.traces.characterize.survival import furthest_apart, incidence
 from kvsim.traces.characterize.turns import turns_of
 from kvsim.traces.characterize.weighted import quantiles
 from kvsim.traces.compiled import CompiledTrace
+from kvsim.traces.hashing import numbered
 from kvsim.traces.prefix_tree import compile_tree
 from kvsim.traces.schema import Sessions, Trace
-from kvsim.traces.sessions import link_turns, numbered
+from kvsim.traces.sessions import link_turns
 
 TIMES = st.lists(st.sampled_from([0.0, 1.0, 1.5, 4.0, 9.0]), max_size=12)
 

@@ -13,9 +13,9 @@ from prefix_traces import Path, prefix_traces, trace_of
 
 from kvsim import ConfigError, TraceError
 from kvsim.traces.chain import is_chained
-from kvsim.traces.change import first_occurrence
 from kvsim.traces.formats import read_trace
 from kvsim.traces.generate.presets import generate_requests, preset
+from kvsim.traces.hashing import numbered
 from kvsim.traces.sample import sample_path
 from kvsim.traces.schema import Trace
 from kvsim.traces.sessions import infer_sessions
@@ -27,7 +27,7 @@ from kvsim.traces.twin.summary import summarise_twin
 
 def same_sharing(a: Trace, b: Trace) -> bool:
     return np.array_equal(a.block_offsets, b.block_offsets) and np.array_equal(
-        first_occurrence(a.block_ids), first_occurrence(b.block_ids)
+        numbered(a.block_ids), numbered(b.block_ids)
     )
 
 
