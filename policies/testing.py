@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..kernels import jitted
+from ..kernels import kernel
 from .base import Binding, Block, Policy, Setting
 from .order import (
     EVENT_EVICT,
@@ -380,17 +380,17 @@ class _BoundCache(Chooser):
         return int(found)
 
 
-@jitted
+@kernel
 def _add(orders: NDArray[Any], items: Items, heaps: Heaps, cache: int, x: int) -> None:
     add(orders[cache], items, heaps, x)
 
 
-@jitted
+@kernel
 def _remove(orders: NDArray[Any], items: Items, heaps: Heaps, cache: int, x: int) -> None:
     remove(orders[cache], items, heaps, x)
 
 
-@jitted
+@kernel
 def _notify(
     orders: NDArray[Any], items: Items, heaps: Heaps, cache: int, x: int, event: int
 ) -> None:
@@ -398,7 +398,7 @@ def _notify(
         notify(orders[cache], items, x, event)
 
 
-@jitted
+@kernel
 def _victim(
     orders: NDArray[Any],
     items: Items,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ...kernels import jitted
+from ...kernels import kernel
 
 
 def block_paths(
@@ -27,20 +27,22 @@ def block_paths(
     n_ids = int(offsets[-1] - offsets[n_hidden])
     ids = np.empty(n_ids, np.int64)
     hidden = np.empty(int(offsets[n_hidden]), np.int64)
-    _lay(source, n_kept, offsets, n_hidden, hidden, ids)
+    name = np.full(hidden.size, -1, np.int64)
+    _lay(source, n_kept, offsets, n_hidden, hidden, name, ids)
     return ids, offsets[n_hidden:] - offsets[n_hidden]
 
 
-@jitted
+@kernel
 def _lay(
     source: NDArray[np.int64],
     n_kept: NDArray[np.int64],
     offsets: NDArray[np.int64],
     n_hidden: int,
     hidden: NDArray[np.int64],
+    name: NDArray[np.int64],
     ids: NDArray[np.int64],
 ) -> None:
-    """Write the ids. A hidden path's are negative; `name` has what such a block is called."""
+    """Write the ids. Blocks of hidden paths have numbers; `name` is what each is called, or -1."""
     n_secret = 0
     for r in range(n_hidden):
         start = offsets[r]
@@ -50,7 +52,6 @@ def _lay(
         for k in range(kept, offsets[r + 1] - start):
             hidden[start + k] = n_secret
             n_secret += 1
-    name = np.full(n_secret, -1, np.int64)
     first = offsets[n_hidden]
     n_names = 0
     for r in range(n_hidden, source.size):

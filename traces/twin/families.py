@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ...kernels import jitted
+from ...kernels import kernel
 
 Ints = NDArray[np.int64]
 
@@ -39,37 +39,59 @@ def kinship(ids: Ints, offsets: Ints, session: Ints, *, many: int) -> Kinship:
     """Find families, with blocks of at least `many` sessions counting as common to all."""
     n_ids = int(ids.max(initial=-1)) + 1
     by_session = np.argsort(session, kind="stable")
-    n_sessions = _sessions_of(ids, offsets, session, by_session, n_ids)
-    hot, family, known, creator = _families(ids, offsets, session, n_sessions >= many)
-    path, source, kept, blocks, last = _hot_paths(ids, offsets, hot, n_ids)
-    return Kinship(hot, family, known, creator, path, source, kept, blocks, n_sessions[last])
+    n_sessions = np.zeros(n_ids, np.int64)
+    _count_sessions(ids, offsets, session, by_session, np.full(n_ids, -1, np.int64), n_sessions)
+    hot, known = np.zeros((2, session.size), np.int64)
+    creator = np.full(session.size, -1, np.int64)
+    family = np.arange(session.max(initial=-1) + 1)
+    creator_of = np.full(n_ids, -1, np.int64)
+    is_hot = n_sessions >= many
+    _find_families(ids, offsets, session, is_hot, creator_of, hot, family, known, creator)
+    paths = _HotPaths(*(np.full(session.size, -1, np.int64) for _ in _HotPaths._fields))
+    ending, owner = np.full((2, n_ids), -1, np.int64)
+    n = _find_hot_paths(ids, offsets, hot, ending, owner, paths)
+    source, kept, blocks, last = (values[:n].copy() for values in paths[1:])
+    return Kinship(hot, family, known, creator, paths.path, source, kept, blocks, n_sessions[last])
 
 
-@jitted
-def _sessions_of(ids: Ints, offsets: Ints, session: Ints, by_session: Ints, n_ids: int) -> Ints:
-    """Count the sessions that have each block."""
-    latest = np.full(n_ids, -1, np.int64)
-    count = np.zeros(n_ids, np.int64)
+class _HotPaths(NamedTuple):
+    """Room for what `Kinship` says of hot paths, as many as there may be."""
+
+    path: Ints
+    source: Ints
+    kept: Ints
+    blocks: Ints
+    last: Ints
+    """The last block of each."""
+
+
+@kernel
+def _count_sessions(
+    ids: Ints, offsets: Ints, session: Ints, by_session: Ints, latest: Ints, count: Ints
+) -> None:
+    """Count the sessions that have each block; `latest` is all -1."""
     for i in range(by_session.size):
         r = by_session[i]
         for k in range(offsets[r], offsets[r + 1]):
             if latest[ids[k]] != session[r]:
                 latest[ids[k]] = session[r]
                 count[ids[k]] += 1
-    return count
 
 
-@jitted
-def _families(
-    ids: Ints, offsets: Ints, session: Ints, is_hot: NDArray[np.bool_]
-) -> tuple[Ints, Ints, Ints, Ints]:
-    n = session.size
-    hot = np.zeros(n, np.int64)
-    known = np.zeros(n, np.int64)
-    creator = np.full(n, -1, np.int64)
-    creator_of = np.full(is_hot.size, -1, np.int64)
-    up = np.arange(session.max() + 1)
-    for r in range(n):
+@kernel
+def _find_families(
+    ids: Ints,
+    offsets: Ints,
+    session: Ints,
+    is_hot: NDArray[np.bool_],
+    creator_of: Ints,
+    hot: Ints,
+    up: Ints,
+    known: Ints,
+    creator: Ints,
+) -> None:
+    """Fill the last four; `up` is each session's family, at first itself."""
+    for r in range(session.size):
         start, end = offsets[r], offsets[r + 1]
         k = start
         while k < end and is_hot[ids[k]]:
@@ -95,21 +117,17 @@ def _families(
             k += 1
     for s in range(up.size):
         up[s] = up[up[s]]  # smaller sessions are done: one step reaches the lowest
-    return hot, up, known, creator
 
 
-@jitted
-def _hot_paths(
-    ids: Ints, offsets: Ints, hot: Ints, n_ids: int
-) -> tuple[Ints, Ints, Ints, Ints, Ints]:
-    """Number the distinct hot paths in order of first sight, each a part of an earlier and more."""
-    path = np.full(hot.size, -1, np.int64)
-    ending = np.full(n_ids, -1, np.int64)  # the path that ends with a block
-    owner = np.full(n_ids, -1, np.int64)  # the first path that has it
-    source = np.empty(hot.size, np.int64)
-    kept = np.empty(hot.size, np.int64)
-    blocks = np.empty(hot.size, np.int64)
-    last = np.empty(hot.size, np.int64)
+@kernel
+def _find_hot_paths(
+    ids: Ints, offsets: Ints, hot: Ints, ending: Ints, owner: Ints, out: _HotPaths
+) -> int:
+    """Number the distinct hot paths in order of first sight, each a part of an earlier and more.
+
+    Of each block, `ending` is the path that ends with it and `owner` the first that has it, at
+    first -1. Returns how many there are.
+    """
     n = 0
     for r in range(hot.size):
         if hot[r] == 0:
@@ -120,9 +138,9 @@ def _hot_paths(
             while k > 0 and owner[ids[offsets[r] + k - 1]] < 0:
                 owner[ids[offsets[r] + k - 1]] = n
                 k -= 1
-            source[n] = owner[ids[offsets[r] + k - 1]] if k > 0 else -1
-            kept[n], blocks[n], last[n] = k, hot[r], end
+            out.source[n] = owner[ids[offsets[r] + k - 1]] if k > 0 else -1
+            out.kept[n], out.blocks[n], out.last[n] = k, hot[r], end
             ending[end] = n
             n += 1
-        path[r] = ending[end]
-    return path, source[:n].copy(), kept[:n].copy(), blocks[:n].copy(), last[:n].copy()
+        out.path[r] = ending[end]
+    return n
