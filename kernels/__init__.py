@@ -135,8 +135,9 @@ class _Kernel:
     address and the shape; the results, numbers too, take the words behind them.
     """
 
-    def __init__(self, function: Callable[..., Any]) -> None:
+    def __init__(self, function: Callable[..., Any], *, has_short_loops: bool) -> None:
         self.py_func = function
+        self._has_short_loops = has_short_loops
         self._entries: dict[tuple[Any, ...], Any] = {}
         update_wrapper(self, function)
 
@@ -163,7 +164,13 @@ class _Kernel:
 
     def _compiled(self, kinds: tuple[Any, ...], n_words: int) -> Any:
         def code(name: str) -> bytes:
-            return _compiler().object_code(name, self._wrapper(kinds, n_words), "void", ("i64",))
+            return _compiler().object_code(
+                name,
+                self._wrapper(kinds, n_words),
+                "void",
+                ("i64",),
+                has_short_loops=self._has_short_loops,
+            )
 
         where = self.py_func.__module__
         is_own = where.partition(".")[0] == __package__.partition(".")[0]
@@ -191,7 +198,15 @@ class _Kernel:
 
 def kernel(function: Callable[..., Any]) -> Any:
     """Compile a function that Python calls with numbers and arrays; its results are numbers."""
-    return _Kernel(function)
+    return _Kernel(function, has_short_loops=False)
+
+
+def branching_kernel(function: Callable[..., Any]) -> Any:
+    """Do the same for much code whose loops run few times: they are not unrolled or vectorised.
+
+    That would take a quarter of LLVM's time and gain nothing.
+    """
+    return _Kernel(function, has_short_loops=True)
 
 
 def _take_apart(arg: Any, words: list[int]) -> Any:

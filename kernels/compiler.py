@@ -311,11 +311,31 @@ class _Inner:
         except Exception:  # whatever the reason was, with all its passes numba tells it better
             text = _Text(self.name)
             descriptor = _compile_wholly(self._function, kinds, text)
-        target.insert_user_function(descriptor, descriptor, [text])
+        if isinstance(descriptor.restype, types.Optional):  # which the status tells of
+            target.insert_user_function(descriptor, descriptor, [text])
+        else:
+            target._defns[descriptor].append(_call(descriptor, text), descriptor.argtypes)
         if self._is_seldom:
             _SELDOM.add(descriptor.llvm_func_name)
         signature = typing.signature(descriptor.restype, *kinds).replace(pysig=self._parameters)
         return _Compiled(signature, descriptor, text)
+
+
+def _call(callee: Any, text: _Text) -> Any:
+    """Make what writes a call, without a look at whether the callee raised, which none does."""
+
+    def write_call(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        convention = context.call_conv
+        function = context.declare_function(builder.module, callee)
+        place = cgutils.alloca_once(builder, convention.get_return_type(callee.restype).pointee)
+        error = convention._get_excinfo_argument(builder.function)
+        packed = context.get_arg_packer(callee.argtypes).as_arguments(builder, args)
+        builder.call(function, [place, error, *packed])
+        return context.get_returned_value(builder, callee.restype, builder.load(place))
+
+    write_call.signature = callee.argtypes
+    write_call.libs = (text,)
+    return write_call
 
 
 def _is_small_integer(kind: Any) -> bool:
@@ -330,11 +350,17 @@ def inner(function: Callable[..., Any], *, is_seldom: bool = False) -> Any:
 
 @global_compiler_lock
 def object_code(
-    name: str, function: Callable[..., Any], result: str, parameters: tuple[str, ...]
+    name: str,
+    function: Callable[..., Any],
+    result: str,
+    parameters: tuple[str, ...],
+    *,
+    has_short_loops: bool = False,
 ) -> bytes:
     """Compile `function` to the object code of a C function called `name`.
 
-    `result` and `parameters` are LLVM types: i64, double, or void as result.
+    `result` and `parameters` are LLVM types: i64, double, or void as result. With
+    `has_short_loops`, loops are left as they are.
 
     Raises:
         CompileError: numba refuses, or the code needs Python at run time (to make an array).
@@ -376,6 +402,8 @@ def object_code(
                 defined.add_function_attribute(attribute)
     machine = target_machine()
     options = llvm.create_pipeline_tuning_options(speed_level=3)
+    if has_short_loops:
+        options.loop_unrolling = options.loop_vectorization = options.slp_vectorization = False
     passes = llvm.create_pass_builder(machine, options)
     passes.getModulePassManager().run(module, passes)
     module.verify()

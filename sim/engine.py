@@ -17,7 +17,7 @@ import numpy as np
 import simpy
 from numpy.typing import NDArray
 
-from ..kernels import inner, kernel
+from ..kernels import branching_kernel, inner
 from ..policies.reuse_fit import ReuseFit, observe
 from .decision_log import DecisionLog
 from .event_calendar import AFTER_ARRIVALS, Calendar
@@ -245,7 +245,7 @@ def think_times_s(prepared: Prepared) -> NDArray[np.float64]:
     return think_s
 
 
-@kernel
+@branching_kernel
 def _move(
     is_to_finish: bool,
     c: State,
