@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..sim.config import RunConfig
+from ..traces.characterize.reuses import reuses_of
 from ..traces.compiled import CompiledTrace
 from ..traces.prefix_tree import PrefixTree, compile_tree
 from ..traces.schema import Trace
-from .block_reuse import block_reuse
 from .curves import lru_curve, lru_replay
 from .mrc import curve_points
 from .replay import run_replay
@@ -24,6 +24,8 @@ MOST_CURVE_ERROR = 0.01
 """Mean error of the hit ratio over the capacities that a certificate allows."""
 MOST_TIME_ERROR = 0.05
 """Relative error of the p50 and p99 of TTFT that it allows."""
+_REUSE_TIMES_S = np.logspace(-3, 5, 1601)
+"""Bounds between which reuse times count as equal: 200 a decade."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,9 +136,9 @@ def _distances(trace: Trace, twin: Trace) -> list[Distance]:
         "growth a turn, tokens": _growth,
     }
     rows = [distance(what, *(column(t) for t in both)) for what, column in columns.items()]
-    counts = [block_reuse(t).gaps.sum(axis=0) for t in both]
-    rows.append(_of_counts("reuse time of blocks, log s", counts))
     trees = [compile_tree(t, t.block_size, partial_blocks=True) for t in both]
+    counts = [_reuse_times(t, tree) for t, tree in zip(both, trees, strict=True)]
+    rows.append(_of_counts("reuse time of blocks, log s", counts))
     rows.append(_reuse_distance(*trees))
     return rows
 
@@ -151,6 +153,13 @@ def _growth(trace: Trace) -> NDArray[np.int64]:
     rows = np.flatnonzero(trace.parent >= 0)
     growth: NDArray[np.int64] = trace.input_tokens[rows] - trace.input_tokens[trace.parent[rows]]
     return growth
+
+
+def _reuse_times(trace: Trace, tree: PrefixTree) -> NDArray[np.int64]:
+    """Count reuses of blocks by the logarithm of the time since the last use."""
+    reuses = reuses_of(CompiledTrace(trace=trace, tree=tree, digest=""))
+    place = np.searchsorted(_REUSE_TIMES_S, reuses.gap_s, side="right")
+    return np.bincount(place, reuses.n_blocks, len(_REUSE_TIMES_S) + 1).astype(np.int64)
 
 
 def _of_counts(what: str, counts: Sequence[NDArray[np.int64]]) -> Distance:

@@ -110,16 +110,27 @@ class Arrivals:
         return np.interp(at[at < 1.0], share, times)
 
     def exactly(
-        self, n: int, duration_s: float, rng: np.random.Generator, *, client: NDArray[np.int64]
+        self,
+        n: int,
+        duration_s: float,
+        rng: np.random.Generator,
+        *,
+        client: NDArray[np.int64],
+        n_slices: int = 1,
     ) -> NDArray[np.float64]:
         """Return `n` starts, (n,), each client's a process of its own; unsorted.
 
         `client` is (n,); given how many there are, Poisson arrivals are independent, and the
-        others' gaps are scaled so that one more would end the duration.
+        others' gaps are scaled so that one more would end the duration. With `n_slices` above 1
+        Poisson arrivals are equally many in each of so many parts of the duration, which the
+        rate makes equally likely, and random within.
         """
         times, share = self.rate.integral(duration_s, rng)
         if self.process == "poisson":
-            return np.interp(rng.random(n), share, times)
+            at = rng.random(n)
+            if n_slices > 1:
+                at = (rng.permutation(n) % n_slices + at) / n_slices
+            return np.interp(at, share, times)
         order = np.argsort(client, kind="stable")
         sizes = np.unique(client, return_counts=True)[1]
         gaps = self._gaps(n + len(sizes), rng)

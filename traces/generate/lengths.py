@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ... import ConfigError
+from .streams import Source
 
 Draws = NDArray[np.float64]
 _OUTERMOST = 1e-7
@@ -19,7 +20,7 @@ _OUTERMOST = 1e-7
 class Distribution(Protocol):
     """Positive numbers: tokens, seconds."""
 
-    def draw(self, rng: np.random.Generator, n: int) -> Draws:
+    def draw(self, rng: Source, n: int) -> Draws:
         """Return `n` independent draws, (n,)."""
         ...
 
@@ -30,7 +31,7 @@ class Constant:
 
     value: float
 
-    def draw(self, rng: np.random.Generator, n: int) -> Draws:
+    def draw(self, rng: Source, n: int) -> Draws:
         return np.full(n, float(self.value))
 
 
@@ -50,7 +51,7 @@ class Lognormal:
             told = f"median {self.median:g}, sigma {self.sigma:g}"
             raise ConfigError(f"lognormal: median must be positive, sigma at least 0, got {told}")
 
-    def draw(self, rng: np.random.Generator, n: int) -> Draws:
+    def draw(self, rng: Source, n: int) -> Draws:
         z = rng.standard_normal(n)
         drawn = self.shift + self.median * np.exp(self.sigma * z)
         return np.clip(drawn, self.least, self.most)
@@ -79,7 +80,7 @@ class Quantiles:
             told = str(self.values)
             raise ConfigError(f"quantiles: values must be positive and not decrease, got {told}")
 
-    def draw(self, rng: np.random.Generator, n: int) -> Draws:
+    def draw(self, rng: Source, n: int) -> Draws:
         normal = NormalDist()
         ends = (_OUTERMOST, 1 - _OUTERMOST)
         scores = [normal.inv_cdf(min(max(level, ends[0]), ends[1])) for level in self.levels]
@@ -98,7 +99,7 @@ class Mixture:
         if len(weights) != len(self.parts) or not (weights.min() >= 0 and weights.sum() > 0):
             raise ConfigError(f"mixture: one weight of at least 0 a part, got {self.weights}")
 
-    def draw(self, rng: np.random.Generator, n: int) -> Draws:
+    def draw(self, rng: Source, n: int) -> Draws:
         share = np.cumsum(self.weights) / np.sum(self.weights)
         part = np.searchsorted(share[:-1], rng.random(n), side="right")
         return np.choose(part, [each.draw(rng, n) for each in self.parts])

@@ -12,7 +12,7 @@ from ..hashing import numbered
 from ..schema import Sessions, Trace
 from .lengths import whole
 from .paths import block_paths
-from .streams import stream
+from .streams import Source, Stratified, stream
 from .workload import Kind, Workload
 
 Ints = NDArray[np.int64]
@@ -25,6 +25,9 @@ MOST_IDS = 2**30
 """Block ids of a trace: 8 GiB of memory."""
 _GOLDEN = (5**0.5 - 1) / 2
 _MANY = 20_000
+_SLICES = 64
+"""Of a stratified workload's duration: what differs between seeds is how sessions of a minute or
+two lie, not when most of them come."""
 
 
 @dataclass(slots=True)
@@ -89,7 +92,7 @@ class _Prefixes:
             n += pool.n
         self.n_blocks = np.concatenate(blocks) if blocks else np.zeros(0, np.int64)
 
-    def draw(self, name: str, n: int, rng: np.random.Generator) -> Ints:
+    def draw(self, name: str, n: int, rng: Source) -> Ints:
         """Draw the numbers of `n` prefixes out of a pool."""
         place = np.searchsorted(self._weights[name][:-1], rng.random(n), side="right")
         drawn: Ints = self.first[name] + place
@@ -116,7 +119,7 @@ def _sessions(workload: Workload, prefixes: _Prefixes, seed: int) -> tuple[Ints,
     prefix = np.full(n, -1, np.int64)
     for number, one in enumerate(workload.kinds):
         rows = np.flatnonzero(kind == number)
-        which = stream(seed, f"kind {number} pools")
+        which = _source(workload, seed, f"kind {number} pools")
         share = np.cumsum([share for _, share in one.pools]) if one.pools else np.zeros(0)
         choice = np.searchsorted(share, which.random(len(rows)), side="right")
         for at, (name, _) in enumerate(one.pools):
@@ -134,8 +137,19 @@ def _sessions(workload: Workload, prefixes: _Prefixes, seed: int) -> tuple[Ints,
             if one.trend is not None:
                 own = replace(arrivals, rate=replace(arrivals.rate, trend=one.trend))
             which = stream(seed, f"kind {number} arrivals")
-            start_s[rows] = own.exactly(len(rows), workload.duration_s, which, client=client[rows])
+            start_s[rows] = own.exactly(
+                len(rows),
+                workload.duration_s,
+                which,
+                client=client[rows],
+                n_slices=_SLICES if workload.stratified else 1,
+            )
     return kind, prefix, start_s
+
+
+def _source(workload: Workload, seed: int, name: str) -> Source:
+    rng = stream(seed, name)
+    return Stratified(rng) if workload.stratified else rng
 
 
 def _draw_kind(
@@ -161,7 +175,7 @@ def _draw_kind(
     shared_tokens = shared_blocks * workload.block_size
     longest = min(kind.limit_tokens or workload.longest_tokens, workload.longest_tokens)
 
-    rng = stream(seed, f"kind {number} turn 1")
+    rng = _source(workload, seed, f"kind {number} turn 1")
     n = len(sessions)
     private = whole(kind.first_tokens.draw(rng, n))
     tokens = np.minimum(shared_tokens + private, longest)
@@ -180,7 +194,8 @@ def _draw_kind(
         n_kept=np.minimum(shared_blocks, -(-tokens // workload.block_size)),
     )
     if kind.repeats is not None:
-        _repeat(first, kind, workload.block_size, n_drawn, stream(seed, f"kind {number} repeats"))
+        rng = _source(workload, seed, f"kind {number} repeats")
+        _repeat(first, kind, workload.block_size, n_drawn, rng)
     parts.append(first)
     last = first
     at = np.arange(n)  # sessions of this kind, as rows of the arrays by session
@@ -188,7 +203,7 @@ def _draw_kind(
     n_drawn += n
     turn = 1
     while kind.continues and len(last.session) and turn < MOST_TURNS:
-        rng = stream(seed, f"kind {number} turn {turn + 1}")
+        rng = _source(workload, seed, f"kind {number} turn {turn + 1}")
         p = kind.continues[min(turn, len(kind.continues)) - 1]
         goes_on = rng.random(len(last.session)) < p
         grown, rows = _next_turn(workload, kind, last, goes_on, longest, shared_blocks[at], rng)
@@ -205,9 +220,7 @@ def _draw_kind(
     return n_drawn
 
 
-def _repeat(
-    first: _Columns, kind: Kind, block_size: int, n_drawn: int, rng: np.random.Generator
-) -> None:
+def _repeat(first: _Columns, kind: Kind, block_size: int, n_drawn: int, rng: Source) -> None:
     """Let some first requests begin as an earlier one of their kind did."""
     repeats = kind.repeats
     assert repeats is not None
@@ -235,7 +248,7 @@ def _next_turn(
     goes_on: NDArray[np.bool_],
     longest: int,
     shared_blocks: Ints,
-    rng: np.random.Generator,
+    rng: Source,
 ) -> tuple[_Columns, Ints]:
     """Return the next turn of those that go on within time and limit, and which they are."""
     n = len(last.session)

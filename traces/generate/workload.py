@@ -104,6 +104,10 @@ class Workload:
     service: Service = Service()
     longest_tokens: int = 2**20
     """No prompt is longer."""
+    stratified: bool = False
+    """Whether lengths, waits, choices of a prefix and of a further turn are spread evenly over
+    their distributions, and starts over the duration: seeds then differ by less than chance. For
+    the likeness of one trace, whose published numbers are no draw."""
 
     def __post_init__(self) -> None:
         if not self.kinds:

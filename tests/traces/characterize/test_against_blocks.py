@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from prefix_traces import Path, prefix_traces, trace_of
 
 from kvsim.traces.characterize import characterise, describe
+from kvsim.traces.characterize.firsts import first_gaps_s, made_in_session
 from kvsim.traces.characterize.locality import FEWEST_BLOCKS, N_BINS, head_hit_ratio
 from kvsim.traces.characterize.reuses import Reuses, reuses_of
 from kvsim.traces.characterize.working_set import peak_live_of, working_set_of
@@ -72,6 +73,24 @@ def test_reuses_are_those_of_every_block(case: tuple[list[Path], Trace]) -> None
         for _ in range(found.tree.n_blocks[s])
     )
     assert per_block == sorted((len(rows), rows[0], rows[-1]) for rows in uses.values())
+
+
+@given(case=cases())
+@settings(max_examples=80)
+def test_who_had_blocks_first_and_how_soon_they_came_again(case: tuple[list[Path], Trace]) -> None:
+    paths, trace = case
+    uses = model.uses_of(paths)
+    reuses = reuses_of(compiled(trace))
+    made = [0] * len(paths)
+    for rows in uses.values():
+        for row in rows[1:]:
+            made[row] += bool(trace.session[row] == trace.session[rows[0]])
+    assert made_in_session(trace, reuses).tolist() == made
+    at_s = trace.arrival_s
+    gaps_s = np.repeat(first_gaps_s(reuses), reuses.tree.n_blocks)
+    assert np.isnan(gaps_s).sum() == sum(len(rows) == 1 for rows in uses.values())
+    told = sorted(gaps_s[~np.isnan(gaps_s)].tolist())
+    assert told == sorted(at_s[rows[1]] - at_s[rows[0]] for rows in uses.values() if rows[1:])
 
 
 @given(case=cases())

@@ -62,6 +62,20 @@ def test_exactly_so_many_arrive(n: int, n_clients: int, process: str, seed: int)
     assert np.all((at >= 0) & (at <= 100.0))
 
 
+@pytest.mark.parametrize("trend", [1.0, 3.0])
+def test_slices_hold_equally_many_arrivals(trend: float) -> None:
+    arrivals = Arrivals(per_s=1.0, rate=Rate(trend=trend))
+    rng = stream(0, "slices")
+    client = np.zeros(1000, np.int64)
+    at = arrivals.exactly(1000, HOUR_S, rng, client=client, n_slices=8)
+    times, share = arrivals.rate.integral(HOUR_S, rng)
+    edges = np.interp(np.arange(9) / 8, share, times)
+    assert np.histogram(at, bins=edges)[0].tolist() == [125] * 8
+    gaps = np.diff(np.sort(at))
+    if trend == 1.0:
+        assert gaps.std() / gaps.mean() == pytest.approx(1, abs=0.1)  # random within
+
+
 def test_a_stream_depends_on_its_name_and_seed_only() -> None:
     assert stream(1, "a").random() == stream(1, "a").random()
     assert stream(1, "a").random() != stream(1, "b").random()
