@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..kernels import jitted
+from ..kernels import kernel
 from ..policies import make_policy
 from ..policies.reuse_fit import ReuseFit, make_reuse_fit, observe
 from ..sim.prefix_replay import replay
@@ -131,7 +131,7 @@ def _tokens(hits: NDArray[np.int32], block_size: int) -> int:
     return int(hits.sum(dtype=np.int64)) * block_size
 
 
-@jitted
+@kernel
 def _observe_all(
     fit: ReuseFit,
     end: NDArray[np.int32],
