@@ -91,8 +91,10 @@ _call_event = c_call(3, N_FEATURES - 1)
 @inner
 def _goes_first(a: Entry, b: Entry) -> bool:
     """Whether `a` is evicted before `b`: lower rank, then longer unused, then deeper."""
-    if a.rank != b.rank:
-        return bool(a.rank < b.rank)
+    if a.rank < b.rank:
+        return True
+    if b.rank < a.rank:
+        return False
     if a.last != b.last:
         return bool(a.last < b.last)
     if a.depth != b.depth:

@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..kernels import inner, view
+from ..kernels import array_of, inner, record_at
 from .base import Setting
 from .block import Block
-from .order import ENTRY, Heaps, heap_first, heap_push, heap_remove, up_to
+from .lines import LINE, NOBODY, line_up, line_up_behind, take_out
+from .order import ENTRY, heap_first, heap_push, heap_remove, up_to
 
 SPAN = np.dtype(
     [
@@ -47,47 +48,29 @@ last move; `last` is never reached."""
 
 ITEM = np.dtype([("deepest", "i4"), ("shallowest", "i4"), ("is_candidate", "i4")], align=True)
 
-QUEUE = np.dtype([("n_blocks", "i8"), ("oldest", "i4"), ("newest", "i4")], align=True)
-
 SIZES = ("n_items", "n_spans", "n_queues", "heap_entries", "n_moves", "n_used", "n_free")
 QUEUES = np.dtype([(name, "i8") for name in (*SIZES, "items", "spans", "free", "queues", "heaps")])
 """Sizes and addresses; `heap_entries` is the length of a queue's heap of candidates, 0 if there is
 none. Spans from `n_used` on were never used, and `n_free` others are on the stack `free`."""
 
-NOBODY = -1
-
 Queues = int  # the address of a record of QUEUES
 
 
-@inner
-def _sizes(q: Queues) -> Any:
-    return view(q, (1,), QUEUES)[0]
+_sizes = record_at(QUEUES)
+"""The record itself."""
 
 
-@inner
-def _items(q: Queues) -> NDArray[Any]:
-    return view(_sizes(q).items, (_sizes(q).n_items,), ITEM)
+def _array(name: str, shape: str, element: Any) -> Any:
+    """Make the compiled function from the record's address to one of its arrays."""
+    return array_of(QUEUES, name, shape, element, {})
 
 
-@inner
-def spans(q: Queues) -> NDArray[Any]:
-    """(n_spans,) of SPAN."""
-    return view(_sizes(q).spans, (_sizes(q).n_spans,), SPAN)
-
-
-@inner
-def _free(q: Queues) -> NDArray[np.int32]:
-    return view(_sizes(q).free, (_sizes(q).n_spans,), np.int32)
-
-
-@inner
-def _queues(q: Queues) -> NDArray[Any]:
-    return view(_sizes(q).queues, (_sizes(q).n_queues,), QUEUE)
-
-
-@inner
-def _heaps(q: Queues) -> Heaps:
-    return view(_sizes(q).heaps, (_sizes(q).n_queues * _sizes(q).heap_entries,), ENTRY)
+spans = _array("spans", "n_spans", SPAN)
+"""(n_spans,) of SPAN."""
+_items = _array("items", "n_items", ITEM)
+_free = _array("free", "n_spans", np.int32)
+_queues = _array("queues", "n_queues", LINE)
+_heaps = _array("heaps", "n_queues * heap_entries", ENTRY)
 
 
 # what there is
@@ -157,16 +140,9 @@ def _is_in_heap(q: Queues, s: int) -> bool:
 @inner
 def _append(q: Queues, s: int, queue: int) -> None:
     """Put a span that is in no queue at the newest end of one."""
-    span, line = spans(q)[s], _queues(q)[queue]
+    span = spans(q)[s]
     span.queue = queue
-    span.newer = NOBODY
-    span.older = line.newest
-    if line.newest == NOBODY:
-        line.oldest = s
-    else:
-        spans(q)[line.newest].newer = s
-    line.newest = s
-    line.n_blocks += span.n_blocks
+    line_up(spans(q), _queues(q)[queue], s)
     _sizes(q).n_moves += 1
     span.rank = float(_sizes(q).n_moves)
     if _is_in_heap(q, s):
@@ -176,19 +152,10 @@ def _append(q: Queues, s: int, queue: int) -> None:
 @inner
 def _unlink(q: Queues, s: int) -> None:
     """Take a span out of its queue."""
-    span = spans(q)[s]
-    line = _queues(q)[span.queue]
+    queue = int(spans(q)[s].queue)
     if _is_in_heap(q, s):
-        heap_remove(spans(q), _heaps(q), span.queue * _sizes(q).heap_entries, s)
-    if span.older == NOBODY:
-        line.oldest = span.newer
-    else:
-        spans(q)[span.older].newer = span.newer
-    if span.newer == NOBODY:
-        line.newest = span.older
-    else:
-        spans(q)[span.newer].older = span.older
-    line.n_blocks -= span.n_blocks
+        heap_remove(spans(q), _heaps(q), queue * _sizes(q).heap_entries, s)
+    take_out(spans(q), _queues(q)[queue], s)
 
 
 @inner
@@ -255,18 +222,14 @@ def cut(q: Queues, s: int, n: int) -> None:
     rest.n_blocks = span.n_blocks - n
     rest.item = span.item
     rest.above = span.above
-    rest.older = s
-    rest.newer = span.newer
     rest.queue = span.queue
     rest.uses = span.uses
     rest.home = span.home
+    line = _queues(q)[span.queue]
+    line.n_blocks -= rest.n_blocks
     span.n_blocks = n
     span.above = t
-    span.newer = t
-    if rest.newer == NOBODY:
-        _queues(q)[span.queue].newest = t
-    else:
-        spans(q)[rest.newer].older = t
+    line_up_behind(spans(q), line, t, s)
     if rest.above == NOBODY:
         _items(q)[span.item].shallowest = t
 
@@ -279,14 +242,12 @@ def join_above(q: Queues, s: int) -> None:
         rest = spans(q)[span.above]
         if rest.uses != span.uses or rest.mark != span.mark:
             return
+        line = _queues(q)[span.queue]
+        take_out(spans(q), line, int(span.above))
         _give_back(q, span.above)
+        line.n_blocks += rest.n_blocks
         span.n_blocks += rest.n_blocks
         span.above = rest.above
-        span.newer = rest.newer
-        if rest.newer == NOBODY:
-            _queues(q)[span.queue].newest = s
-        else:
-            spans(q)[rest.newer].older = s
         if rest.above == NOBODY:
             _items(q)[span.item].shallowest = s
 
@@ -341,7 +302,7 @@ def make_queues(setting: Setting, n_queues: int, *, has_first: bool = True) -> Q
         "items": np.zeros(setting.n_items, ITEM),
         "spans": np.zeros(n_spans, SPAN),
         "free": np.zeros(n_spans, np.int32),
-        "queues": np.zeros(n_queues, QUEUE),
+        "queues": np.zeros(n_queues, LINE),
         "heaps": np.empty(n_queues * heap_entries, ENTRY),
     }
     arrays["queues"]["oldest"] = arrays["queues"]["newest"] = NOBODY
