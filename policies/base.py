@@ -307,7 +307,8 @@ class EvictionPolicy(Policy):
         return type(self)()
 
     def bind(self, setting: Setting) -> Binding:
-        from .order import HOOKED, N_FEATURES
+        from .order import HOOKED
+        from .records import features_at
 
         binding = Binding(mode=HOOKED, hears_misses=self.hears_misses)
         copies = [self.fresh(setting) for _ in range(setting.n_caches)]
@@ -315,15 +316,15 @@ class EvictionPolicy(Policy):
             (p.add, p.remove, None, p.on_insert, p.on_hit, p.on_evict, p.on_miss) for p in copies
         ]
 
-        def on_event(event: int, cache: int, block_id: int, *features: Any) -> float:
+        def on_event(event: int, cache: int, block_id: int, where: int, n_blocks: float) -> float:
             handler = handlers[cache][event]
             if handler is None:
                 return float(copies[cache].victim())
-            handler(Block(block_id, *features))
+            handler(Block(block_id, *features_at(where), int(n_blocks)))
             return 0.0
 
         binding.states = list(range(setting.n_caches))
-        binding.event = python_function(on_event, 3, N_FEATURES - 1, binding)
+        binding.event = python_function(on_event, 4, 1, binding)
         return binding
 
 

@@ -40,7 +40,9 @@ a home also knows the shallowest one, and that of the next home in its bucket.""
 
 SIZES = ("n_ghosts", "most_buckets", "n_lists", "n_used", "n_free", "list_blocks", "is_cut_due")
 HASHED = ("n_buckets", "n_homes")
-GHOSTS = np.dtype([(name, "i8") for name in (*SIZES, *HASHED, "ghosts", "free", "buckets", "lists")])
+GHOSTS = np.dtype(
+    [(name, "i8") for name in (*SIZES, *HASHED, "ghosts", "free", "buckets", "lists")]
+)
 """Sizes and addresses. Homes are found by hashing, in a table that grows with those that have a
 ghost, so that it is in the processor's caches: one by key would not. `list_blocks` is what
 `cut_once` leaves of a list."""
@@ -179,10 +181,13 @@ def _drop(g: Ghosts, ghost: int) -> None:
 
 
 @inner
-def forget(g: Ghosts, home: int) -> None:
-    """Forget all ghosts of a home, which is back; a request is about to have all it needs."""
+def forget(g: Ghosts, deepest: int) -> None:
+    """Forget a home, by its deepest ghost, or NOBODY: it is back.
+
+    Whether it was known or not, the next eviction is of another request.
+    """
     _sizes(g).is_cut_due = 1
-    ghost = deepest_ghost(g, home)
+    ghost = deepest
     if ghost == NOBODY:
         return
     _replace(g, ghost, int(ghosts(g)[ghost].next_home))
@@ -214,24 +219,19 @@ def _spread(g: Ghosts) -> None:
 @inner
 def remember(g: Ghosts, home: int, key: int, n: int, which: int, mark: int) -> None:
     """Put n blocks, from a key up, at the newest end of a list."""
+    newest = int(_lists(g)[which].newest)
+    if newest != NOBODY:
+        old = ghosts(g)[newest]
+        if old.home == home and old.mark == mark and old.key - old.n_blocks == key:
+            old.n_blocks += n
+            _lists(g)[which].n_blocks += n
+            return
     deepest = deepest_ghost(g, home)
     # of two copies of a block, which only a timed run has, the first may be a ghost already
     while deepest != NOBODY and ghosts(g)[ghosts(g)[deepest].shallowest].key <= key:
         _drop(g, int(ghosts(g)[deepest].shallowest))
         deepest = deepest_ghost(g, home)
     sizes = _sizes(g)
-    if deepest != NOBODY:
-        below = int(ghosts(g)[deepest].shallowest)
-        old = ghosts(g)[below]
-        if (
-            old.list == which
-            and old.newer == NOBODY
-            and old.mark == mark
-            and old.key - old.n_blocks == key
-        ):
-            old.n_blocks += n
-            _lists(g)[which].n_blocks += n
-            return
     if sizes.n_free > 0:
         sizes.n_free -= 1
         ghost = int(_free(g)[sizes.n_free])

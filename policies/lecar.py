@@ -55,7 +55,7 @@ State = Any  # a record of STATE
 @inner
 def _learn(s: State, home: int) -> None:
     """Blame whichever rule evicted blocks that are back, the more the shorter they were away."""
-    ghost = deepest_ghost(s.ghosts, home)
+    known_deepest = ghost = deepest_ghost(s.ghosts, home)
     while ghost != NOBODY:
         known = ghosts(s.ghosts)[ghost]
         regret = s.discount ** float(s.n_uses - known.mark)
@@ -64,7 +64,7 @@ def _learn(s: State, home: int) -> None:
         lfu = (1.0 - s.lru_weight) * (kept if known.list == BY_LFU else 1.0)
         s.lru_weight = lru / (lru + lfu)
         ghost = int(known.above)
-    forget(s.ghosts, home)
+    forget(s.ghosts, known_deepest)
 
 
 @inner

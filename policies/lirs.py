@@ -113,7 +113,7 @@ def _cool(s: State) -> None:
 @inner
 def _insert(s: State, block: Block) -> None:
     key, n = int(block.key), int(block.n_blocks)
-    ghost = deepest_ghost(s.ghosts, key)
+    known_deepest = ghost = deepest_ghost(s.ghosts, key)
     done = 0
     while done < n:
         is_known = is_at(s.ghosts, ghost, key - done)
@@ -131,7 +131,7 @@ def _insert(s: State, block: Block) -> None:
             _use(s, enter(s.queues, block, done, n_now, queue))
             _cool(s)
             done += n_now
-    forget(s.ghosts, key)
+    forget(s.ghosts, known_deepest)
 
 
 @inner

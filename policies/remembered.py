@@ -24,7 +24,7 @@ def enter_by_ghosts(q: Queues, g: Ghosts, block: Block, known: int, new: int) ->
     The ghosts are forgotten.
     """
     key, n = int(block.key), int(block.n_blocks)
-    ghost = deepest_ghost(g, key)
+    known_deepest = ghost = deepest_ghost(g, key)
     done = 0
     while done < n:
         is_known = is_at(g, ghost, key - done)
@@ -33,7 +33,7 @@ def enter_by_ghosts(q: Queues, g: Ghosts, block: Block, known: int, new: int) ->
             ghost = int(ghosts(g)[ghost].above)
         enter(q, block, done, n_part, known if is_known else new)
         done += n_part
-    forget(g, key)
+    forget(g, known_deepest)
 
 
 @inner

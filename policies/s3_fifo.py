@@ -86,7 +86,7 @@ def _victim(s: State) -> float:
 @inner
 def _insert(s: State, block: Block) -> None:
     q, key, n = s.queues, int(block.key), int(block.n_blocks)
-    ghost = deepest_ghost(s.ghosts, key)
+    known_deepest = ghost = deepest_ghost(s.ghosts, key)
     done = 0
     while done < n:
         is_known = is_at(s.ghosts, ghost, key - done)
@@ -100,7 +100,7 @@ def _insert(s: State, block: Block) -> None:
             ghost = int(ghosts(s.ghosts)[ghost].above)
         enter(q, block, done, n_part, queue)
         done += n_part
-    forget(s.ghosts, key)
+    forget(s.ghosts, known_deepest)
 
 
 def _event(event: int, state: int, block: Block) -> float:

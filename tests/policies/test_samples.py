@@ -79,7 +79,7 @@ def play_with_ghosts(g, actions, homes, sizes, cached, found):
     for i in range(len(homes)):
         home = homes[i]
         if actions[i] == 0:
-            forget(g, home)
+            forget(g, deepest_ghost(g, home))
             cached[home] = 10
         elif actions[i] == 1:
             drop_oldest(g, 1, sizes[i])
