@@ -80,11 +80,12 @@ def _adapt(s: State, home: int) -> None:
                 s.is_often_back = 1
             change_list(s.ghosts, ghost, RETURNING)
         ghost = int(known.above)
+    # what a request was told to lack may never come, if a timed run has no room for it
+    drop_oldest(s.ghosts, RETURNING, n_ghosts(s.ghosts, RETURNING) - 2 * s.capacity_blocks)
 
 
 @inner
 def _insert(s: State, block: Block) -> None:
-    _adapt(s, int(block.key))
     s.is_often_back = 0
     enter_by_ghosts(s.queues, s.ghosts, block, OFTEN, ONCE)
     n_once, n_often = n_blocks(s.queues, ONCE), n_blocks(s.queues, OFTEN)
@@ -137,8 +138,7 @@ class Arc(CompiledPolicy):
     of blocks used once and one of blocks used more often, both in order of last use, and the
     ghosts of either. A missed block found among the ghosts of one queue shifts the target length
     of the first queue in that one's favour. A request shifts it for all its ghosts before room is
-    made for its first block, in a cache-only replay; in a timed run, where a block's content is
-    known once it is computed, for the evictions after its own. Deviation: if the queue whose turn
+    made for its first block. Deviation: if the queue whose turn
     it is has no candidate, the other one gives up a block.
     """
 

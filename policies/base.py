@@ -170,8 +170,13 @@ class Policy(ABC):
     """Whether of blocks used by the same requests the deeper one never scores lower: then those of
     a run leave one after the other as if they scored alike, and `is_uniform` may stay."""
     hears_misses: ClassVar[bool] = False
-    """Whether a policy with its own order is told, before room is made for them, which blocks a
-    request lacks. Only a cache-only replay knows."""
+    """Whether a policy with its own order is told which blocks a request lacks.
+
+    That is once a request, deepest block first, after the uses of what it found and before room is
+    made for any of them: in a timed run when it leaves the queue (again if it was preempted since;
+    of what is loaded before its turn when that begins), in a lower tier when a block is about to
+    enter it. A block that the cache holds is none, even if the request must compute it again.
+    """
 
     @abstractmethod
     def bind(self, setting: Setting) -> Binding:

@@ -65,7 +65,7 @@ ghosts = _array("ghosts", "n_ghosts", GHOST)
 """(n_ghosts,) of GHOST."""
 _free = _array("free", "n_ghosts", np.int32)
 _buckets = _array("buckets", "most_buckets", np.int32)
-"""(most_buckets,), of which n_buckets are in use, a power of two: the deepest ghost of the first home, or NOBODY."""
+"""(most_buckets,): the deepest ghost of the first home, or NOBODY. A power of two are in use."""
 _lists = _array("lists", "n_lists", LINE)
 
 
@@ -248,7 +248,7 @@ def remember(g: Ghosts, home: int, key: int, n: int, which: int, mark: int) -> N
     if deepest == NOBODY:
         deepest = ghost
         sizes.n_homes += 1
-        if sizes.n_homes > sizes.n_buckets and sizes.n_buckets < sizes.most_buckets:
+        if 2 * sizes.n_homes > sizes.n_buckets and sizes.n_buckets < sizes.most_buckets:
             _spread(g)
         new.next_home = _buckets(g)[_bucket(g, home)]
         _buckets(g)[_bucket(g, home)] = ghost
@@ -286,7 +286,7 @@ def make_ghosts(setting: Setting, most: int, n_lists: int = 1, *, list_blocks: i
 
     `list_blocks` is the length of each list, for `cut_once`.
     """
-    most_buckets = FEWEST_BUCKETS << max(0, (most // FEWEST_BUCKETS).bit_length())
+    most_buckets = FEWEST_BUCKETS << max(0, (2 * most // FEWEST_BUCKETS).bit_length())
     arrays: dict[str, NDArray[Any]] = {
         "ghosts": np.zeros(most + 1, GHOST),
         "free": np.zeros(most + 1, np.int32),

@@ -89,7 +89,6 @@ def _event(event: int, state: int, block: Block) -> float:
         see(s.streak, block)
         if event == EVENT_INSERT:
             by_lru[x].key = int(block.key)
-            _learn(s, int(block.key))
         s.n_uses += int(block.n_blocks)
         by_lru[x].rank = float(s.n_uses)
         by_lfu[x].rank = block.n_hits
@@ -114,8 +113,7 @@ class Lecar(CompiledPolicy):
     Vietri et al., "Driving Cache Replacement with ML-based LeCaR" (HotStorage 2018): each eviction
     is by one of the two, drawn by their weights; who evicted a block that returns while it is
     remembered loses weight, by the factor exp(-learning_rate * discount**uses since then).
-    In a timed run, where a block's content is known once it is computed, a returning block shifts
-    the weights for the evictions after its own. Deviations: after the victim go the blocks above it
+    Deviations: after the victim go the blocks above it
     that share its past, as long as the request needs room; only then is drawn again. The ghost
     lists are cut once a request, before its first eviction.
     """
