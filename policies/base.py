@@ -106,6 +106,8 @@ class Binding:
     n_samples: int = 0
     """Candidates whose values are compared at an eviction; 0 for all. Of a sampled policy only,
     like what follows up to `demands`."""
+    is_searched: bool = False
+    """Whether `value` is the function that searches the sample, not that of one value."""
     generators: list[int] = field(default_factory=list)
     window: int = 0
     """Waiting requests that are looked at; 0: the policy does not ask for the queue."""
@@ -131,6 +133,7 @@ class Binding:
         orders["params"] = self.params.ctypes.data
         orders["n_params"] = self.params.shape[1]
         orders["n_samples"] = self.n_samples
+        orders["is_searched"] = self.is_searched
         if self.generators:
             orders["generator"] = self.generators
         orders["window"] = self.window

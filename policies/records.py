@@ -56,6 +56,7 @@ ORDER = np.dtype(
         ("params", "i8"),
         ("n_params", "i8"),
         ("n_samples", "i8"),
+        ("is_searched", "i8"),
         ("generator", "i8"),
         ("window", "i8"),
         ("refresh_steps", "i8"),
@@ -77,8 +78,8 @@ ORDER = np.dtype(
     align=True,
 )
 """One cache's order: its mode, the C addresses of the policy's functions, its ageing clock. From
-`params` on, what a sampled policy needs: the address of its parameters, its random numbers, and
-its last look at the waiting queue (see `kvsim.sim.look_ahead`). `at_most`: blocks of the last
+`params` on, what a sampled policy needs: the address of its parameters, whether `value` searches
+the sample itself instead of giving one value, its random numbers, and its last look at the waiting queue (see `kvsim.sim.look_ahead`). `at_most`: blocks of the last
 victim's run that may go before the policy is asked again. From `named` on: what follows a victim
 of a sample (see `kvsim.policies.sampling`)."""
 
