@@ -70,7 +70,7 @@ class Continuum(SampledPolicy):
         if p[SHARE] < 0 or now.now_s <= p[LEARNT_S]:
             if saved_s > PRIOR_MEAN_S:
                 ttl_s = PRIOR_MEAN_S * math.log(saved_s / PRIOR_MEAN_S)
-        else:
+        elif now.now_s - block.last_access_s < p[QUANTILES + N_QUANTILES - 1]:  # the longest
             best_s = 0.0
             for i in range(N_QUANTILES):
                 share = p[SHARE] * (i + 1.0) / N_QUANTILES

@@ -196,7 +196,7 @@ class _Samples(Chooser):
         self._generator = z = (self._generator + 0x9E3779B97F4A7C15) & mask
         z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & mask
         z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & mask
-        return (z ^ (z >> 31)) % n
+        return (((z ^ (z >> 31)) >> 32) * n) >> 32
 
     def _rank(self, block: Block, now_s: float) -> tuple[float, int, int]:
         queue = self._queue
@@ -227,11 +227,12 @@ class _Samples(Chooser):
         found = self._candidates
         n = len(found)
         if 0 < self._policy.n_samples < n:
-            for k in range(self._policy.n_samples):
-                other = k + self._draw(n - k)
-                found[k], found[other] = found[other], found[k]
-            n = self._policy.n_samples
-        return min(found[:n], key=lambda block: self._rank(block, now_s)).block_id
+            drawn: set[int] = set()
+            for k in range(n - self._policy.n_samples, n):
+                at = self._draw(k + 1)
+                drawn.add(k if at in drawn else at)
+            found = [found[at] for at in sorted(drawn)]
+        return min(found, key=lambda block: self._rank(block, now_s)).block_id
 
 
 class _Events(Chooser):
