@@ -316,7 +316,7 @@ class EvictionPolicy(Policy):
 
     def bind(self, setting: Setting) -> Binding:
         from .order import HOOKED
-        from .records import features_at
+        from .records import block_at
 
         binding = Binding(mode=HOOKED, hears_misses=self.hears_misses)
         copies = [self.fresh(setting) for _ in range(setting.n_caches)]
@@ -328,7 +328,7 @@ class EvictionPolicy(Policy):
             handler = handlers[cache][event]
             if handler is None:
                 return float(copies[cache].victim())
-            handler(Block(block_id, *features_at(where), int(n_blocks)))
+            handler(block_at(block_id, where, int(n_blocks)))
             return 0.0
 
         binding.states = list(range(setting.n_caches))

@@ -57,7 +57,7 @@ class Continuum(SampledPolicy):
     """Seconds to compute a token's attention to one before it; 0 from a host."""
     train_share: float = 0.3
     """Share of the trace's requests whose gaps are learnt, above 0 and at most 1."""
-    n_samples: int = 64
+    n_samples: int = 32
     """Candidates compared at an eviction; 0 for all."""
 
     compiled = True

@@ -227,12 +227,11 @@ class _Samples(Chooser):
         found = self._candidates
         n = len(found)
         if 0 < self._policy.n_samples < n:
-            drawn: set[int] = set()
-            for k in range(n - self._policy.n_samples, n):
-                at = self._draw(k + 1)
-                drawn.add(k if at in drawn else at)
-            found = [found[at] for at in sorted(drawn)]
-        return min(found, key=lambda block: self._rank(block, now_s)).block_id
+            for k in range(self._policy.n_samples):
+                other = k + self._draw(n - k)
+                found[k], found[other] = found[other], found[k]
+            n = self._policy.n_samples
+        return min(found[:n], key=lambda block: self._rank(block, now_s)).block_id
 
 
 class _Events(Chooser):

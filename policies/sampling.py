@@ -150,15 +150,14 @@ def lowest_by(value_of: Any) -> Any:
         best = -1
         best_value = 0.0
         seed = np.uint64(generator)
-        for k in range(n - n_drawn if n_drawn else 0, n):
-            at = k
+        for k in range(n_drawn if n_drawn else n):
             if n_drawn:
                 seed = seed + GOLDEN
-                at = drawn(seed, k + 1)
-                if row[at].last == generator:
-                    at = k
-                row[at].last = generator
-            item = int(row[at].x)
+                other = k + drawn(seed, n - k)
+                x, y = row[other].x, row[k].x
+                row[k].x, row[other].x = x, y
+                items[x].place, items[y].place = k + 1, other + 1
+            item = int(row[k].x)
             value = value_of(items, item, looked_at)
             if value != value:
                 return np.nan
@@ -180,9 +179,7 @@ _lowest_by_call = lowest_by(_called_value)
 def lowest(order: Order, items: Items, heaps: Heaps, now_s: float) -> int:
     """Return the candidate of the lowest value among `order.n_samples`, or all if that is 0.
 
-    A sample is drawn without repetition, by Floyd's algorithm (Bentley, Floyd, "A Sample of
-    Brilliance", 1987): of what is drawn twice, the last that could have been drawn stands in. Who
-    was drawn is marked with the generator's state before.
+    A sample is drawn without repetition: its members move to the front, in turn.
     """
     if order.next_victim >= 0:
         order.named = order.next_victim
