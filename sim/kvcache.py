@@ -17,11 +17,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ..kernels import inner, prefetch
+from ..kernels import inner, prefetch, seldom
 from ..policies.order import (
     EVENT_EVICT,
     EVENT_HIT,
     EVENT_INSERT,
+    EVENT_MISS,
     HOOKED,
     add,
     notify,
@@ -30,6 +31,7 @@ from ..policies.order import (
 )
 from .recording import record_event
 from .records import BLOCK_BYTES, EVICTED, STRIP_BITS, STRIP_KEYS, STRIP_MASK
+from .ring import keep_for_queue
 from .state import (
     State,
     block_hits,
@@ -120,6 +122,38 @@ def touch(c: State, instance: int, b: int, depth: int, category: int, now_s: flo
             notify(order, items(c), b, EVENT_HIT)
 
 
+@seldom
+def tell_misses(
+    c: State,
+    instance: int,
+    keys: NDArray[np.int32],
+    first: int,
+    end: int,
+    category: int,
+    now_s: float,
+) -> None:
+    """Tell a policy that hears misses which keys, from `first` to before `end`, are not cached.
+
+    The deepest first, and before room is made for any of them.
+    """
+    order = orders(c)[instance]
+    if order.hears_misses == 0:
+        return
+    none = instance * sizes(c).n_blocks  # the item of the null block, which is left out
+    item = items(c)[none]
+    item.category = category
+    item.hits = 0
+    item.inserted = pools(c)[instance].n_inserted
+    item.last = pools(c)[instance].n_released
+    item.inserted_s = item.last_s = now_s
+    item.clock = order.clock
+    for k in range(end - 1, first - 1, -1):
+        if not holds(c, instance, keys[k]):
+            item.key = keys[k]
+            item.depth = k
+            notify(order, items(c), none, EVENT_MISS)
+
+
 @inner
 def take(c: State, instance: int, now_s: float) -> int:
     """Take a free block, evicting a cached one if no other is left."""
@@ -154,7 +188,13 @@ def take(c: State, instance: int, now_s: float) -> int:
 
 @inner
 def _demote(c: State, instance: int, b: int, now_s: float) -> None:
-    """Pass an evicted block on to the first tier, if that is how it is filled."""
+    """Pass an evicted block on to the first tier, if the queue needs it or that is how it fills."""
+    if sizes(c).ring_window > 0:
+        depth = category = 0
+        if sizes(c).is_listed == 0:
+            depth, category = items(c)[b].depth, items(c)[b].category
+        if keep_for_queue(c, instance, blocks(c)[b].key, depth, category, now_s):
+            return
     if sizes(c).has_tiers and sizes(c).first_tier_write == WRITE_BACK:
         if sizes(c).is_listed:
             send(c, instance, 0, True, blocks(c)[b].key, 0, 0, now_s)
