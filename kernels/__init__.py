@@ -6,7 +6,7 @@ object code, which llvmlite alone can load.
 
 - `inner`: called by compiled functions only; `seldom`: that, but in few runs;
 - `kernel`: called by Python, with numbers and arrays; allocates nothing;
-- `jitted`: called by Python, may make arrays; compiled and kept by numba itself;
+- `branching_kernel`: the same of much code whose loops are short;
 - `c_function`: compiled to the address of a C function, for what is called through a pointer.
 """
 
@@ -35,7 +35,6 @@ class _Late:
     @cached_property
     def made(self) -> Any:
         """The thing itself."""
-        _numba()
         return self._make()
 
     @cached_property
@@ -66,22 +65,6 @@ def inner(function: Callable[..., Any]) -> Any:
 def seldom(function: Callable[..., Any]) -> Any:
     """Do as `inner` does for what only few runs call: made small, which takes half the time."""
     return _Inner(function, is_seldom=True)
-
-
-class _Jitted(_Late):
-    def __init__(self, function: Callable[..., Any]) -> None:
-        super().__init__(lambda: _numba().njit(cache=True, no_cfunc_wrapper=True)(function))
-        self.py_func = function
-        update_wrapper(self, function)
-
-    def __call__(self, *args: Any) -> Any:
-        with _no_garbage_collection():
-            return self.made(*args)
-
-
-def jitted(function: Callable[..., Any]) -> Any:
-    """Compile a function that Python calls, and that makes arrays."""
-    return _Jitted(function)
 
 
 def late(make: Callable[[], Any]) -> Any:
@@ -389,23 +372,13 @@ def _no_garbage_collection() -> Iterator[None]:
             gc.enable()
 
 
-def _numba() -> Any:
-    """Import numba, told to keep its own code in the same place."""
-    os.environ.setdefault("NUMBA_CACHE_DIR", str(kept_folder()))
-    import numba
-
-    return numba
-
-
 def _compiler() -> Any:
-    _numba()
     from . import compiler
 
     return compiler
 
 
 def _intrinsics() -> Any:
-    _numba()
     from . import intrinsics
 
     return intrinsics

@@ -15,7 +15,6 @@ from kvsim.kernels import (
     array_of,
     c_function,
     inner,
-    jitted,
     kernel,
     record_at,
     view,
@@ -85,19 +84,7 @@ def test_an_inner_function_is_not_for_python() -> None:
         _twice(1.0)
 
 
-@jitted
-def _squares(n: int) -> np.ndarray:
-    out = np.empty(n)
-    for i in range(n):
-        out[i] = _twice(i) * i
-    return out
-
-
-def test_a_jitted_function_may_make_arrays() -> None:
-    assert _squares(4).tolist() == [0, 2, 8, 18]
-
-
-def test_a_kernel_may_not() -> None:
+def test_a_kernel_makes_no_array() -> None:
     @kernel
     def allocates(n: int) -> float:
         made = np.empty(n)

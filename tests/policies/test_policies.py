@@ -22,7 +22,7 @@ from marking_model import RltByEvents
 from replay_cases import NAMES, hits_of, random_accesses, setting_of, tree_of
 
 from kvsim import ConfigError, PolicyError
-from kvsim.kernels import jitted
+from kvsim.kernels import kernel
 from kvsim.policies import (
     POLICIES,
     Block,
@@ -415,8 +415,8 @@ def test_the_lower_value_leaves_on_either_side_of_the_crossover(
         assert is_hit == (("X" if again is x else "Y") != evicted)
 
 
-@jitted
-def see(fit, end, category, now_s, params):
+@kernel
+def see(fit, end, category, now_s, params) -> None:
     """Call compiled code that has no entry from Python."""
     observe(fit, end, category, now_s, params)
 

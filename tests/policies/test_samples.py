@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from kvsim.kernels import jitted
+from kvsim.kernels import inner, kernel
 from kvsim.policies.base import Setting
 from kvsim.policies.block import Block
 from kvsim.policies.candidates import hear, make_candidates, named, sampled
@@ -41,8 +41,8 @@ def make_setting() -> Setting:
     )
 
 
-@jitted
-def see_uses(counts, homes, requests, found):
+@kernel
+def see_uses(counts, homes, requests, found) -> None:
     for i in range(len(homes)):
         block = Block(0, homes[i], 0, 0, requests[i], 0.0, 0, 0.0, 0, 0.0, 0.0, 1)
         count_use(counts, homes[i], block)
@@ -74,8 +74,8 @@ def test_uses_count_once_a_request_and_are_halved_between_requests() -> None:
     assert n_halvings > 10
 
 
-@jitted
-def play_with_ghosts(g, actions, homes, sizes, cached, found):
+@kernel
+def play_with_ghosts(g, actions, homes, sizes, cached, found) -> None:
     for i in range(len(homes)):
         home = homes[i]
         if actions[i] == 0:
@@ -127,8 +127,8 @@ def test_ghosts_are_lists_of_blocks_found_by_the_run_they_were_of() -> None:
         assert row == [*map(len, lists), *expected, *[0] * (10 - len(expected))]
 
 
-@jitted
-def play_with_spans(q, actions, items, sizes, found):
+@kernel
+def play_with_spans(q, actions, items, sizes, found) -> None:
     for i in range(len(actions)):
         x = items[i]
         n = sizes[i]
@@ -203,14 +203,14 @@ def test_spans_are_queues_of_blocks_deepest_first() -> None:
     assert found.tolist() == expected.tolist()
 
 
-@jitted
+@inner
 def tell(candidates, event, x, inserted):
     block = Block(x, 0, 0, 0, 0, 0.0, inserted, 0.0, 0, 0.0, 0.0, 1)
     hear(candidates, event, block)
 
 
-@jitted
-def play_with_candidates(candidates, generator, found):
+@kernel
+def play_with_candidates(candidates, generator, found) -> None:
     for x in range(6):
         tell(candidates, EVENT_INSERT, x, x)
     tell(candidates, EVENT_INSERT, 9, 4)
@@ -236,8 +236,8 @@ def test_few_candidates_are_all_looked_at_and_many_drawn_evenly() -> None:
     assert counts == pytest.approx(np.full(5, 1000), abs=100)
 
 
-@jitted
-def draw_many(generator, shares, below):
+@kernel
+def draw_many(generator, shares, below) -> None:
     for i in range(len(shares)):
         shares[i] = draw_share(generator)
         below[i] = draw_below(generator, 7)
