@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..sim.config import RunConfig
-from ..traces.compiled import CompiledTrace
+from ..traces.compiled import compile_trace
 from ..traces.prefix_tree import PrefixTree, compile_tree
 from ..traces.schema import Trace
 from .block_reuse import block_reuse
@@ -205,14 +205,7 @@ def _times(
     trace: Trace, twin: Trace, config: RunConfig, policies: Sequence[str]
 ) -> list[TimeError]:
     rows = []
-    compiled = [
-        CompiledTrace(
-            trace=t,
-            tree=compile_tree(t, config.engine.block_size, partial_blocks=False),
-            digest="",
-        )
-        for t in (trace, twin)
-    ]
+    compiled = [compile_trace(t, block_size=config.engine.block_size) for t in (trace, twin)]
     for policy in policies:
         chosen = replace(config, policy=policy)
         found = [run_replay(one, chosen).summary["ttft_s"] for one in compiled]
