@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ..kernels import jitted
+from ..kernels import jitted, kernel
 from .hashing import doubled, find, find_pair, grown, grown_pairs, spans
 
 _UNSEEN = -2
 _NO_PREVIOUS = -1
+_COMES_FIRST, _IN_NUMBER, _JUMPS = 1, 2, 3
+_SOME = 1024
 
 
 def chained_ids(ids: NDArray[np.int64], offsets: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -27,20 +29,66 @@ def is_chained(ids: NDArray[np.int64], offsets: NDArray[np.int64]) -> bool:
     span = spans(ids)
     if span is None:
         return bool(_is_chained_hashed(ids, offsets))
-    return bool(_is_chained_small(ids, offsets, np.full(span, _UNSEEN, np.int32)))
+    # Most ids follow the one before them in number: a byte tells that, and the others are few.
+    block, before = np.empty((2, 4 * len(offsets) + _SOME), np.int64)
+    n = _jumps(ids, offsets, np.zeros(span, np.uint8), block, before)
+    if n < 0:
+        return False
+    if n > len(block):
+        return _is_chained_small(ids, offsets, np.full(span, _UNSEEN, np.int32))
+    order = np.argsort(block[:n], kind="stable")
+    block, before = block[order], before[order]
+    return not bool(np.any((block[1:] == block[:-1]) & (before[1:] != before[:-1])))
 
 
 def known_prefixes(ids: NDArray[np.int64], offsets: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return how many leading chained ids of each request occurred in an earlier request."""
     span = spans(ids)
     if span is None:
-        known: NDArray[np.int64] = _known_hashed(ids, offsets)
-    else:
-        known = _known_small(ids, offsets, np.zeros(span, np.bool_))
+        found: NDArray[np.int64] = _known_hashed(ids, offsets)
+        return found
+    known = np.zeros(len(offsets) - 1, np.int64)
+    _known_small(ids, offsets, np.zeros(span, np.bool_), known)
     return known
 
 
-@jitted
+@kernel
+def _jumps(
+    ids: NDArray[np.int64],
+    offsets: NDArray[np.int64],
+    how: NDArray[np.uint8],
+    block: NDArray[np.int64],
+    before: NDArray[np.int64],
+) -> int:
+    """Write the blocks that follow another than the one before them in number, and which.
+
+    Returns how many, one more than there is room for if there is too little, or -1 if a block
+    follows in two ways.
+    """
+    n = 0
+    for row in range(offsets.size - 1):
+        last = _NO_PREVIOUS
+        for position in range(offsets[row], offsets[row + 1]):
+            now = ids[position]
+            if last == _NO_PREVIOUS:
+                way = _COMES_FIRST
+            elif last == now - 1:
+                way = _IN_NUMBER
+            else:
+                way = _JUMPS
+                if n == block.size:
+                    return n + 1
+                block[n], before[n] = now, last
+                n += 1
+            if how[now] == 0:
+                how[now] = way
+            elif how[now] != way:
+                return -1
+            last = now
+    return n
+
+
+@kernel
 def _is_chained_small(
     ids: NDArray[np.int64], offsets: NDArray[np.int64], previous: NDArray[np.int32]
 ) -> bool:
@@ -106,11 +154,13 @@ def _chain(ids: NDArray[np.int64], offsets: NDArray[np.int64]) -> NDArray[np.int
     return chained
 
 
-@jitted
+@kernel
 def _known_small(
-    ids: NDArray[np.int64], offsets: NDArray[np.int64], seen: NDArray[np.bool_]
-) -> NDArray[np.int64]:
-    known = np.zeros(offsets.size - 1, np.int64)
+    ids: NDArray[np.int64],
+    offsets: NDArray[np.int64],
+    seen: NDArray[np.bool_],
+    known: NDArray[np.int64],
+) -> None:
     for row in range(offsets.size - 1):
         position, end = offsets[row], offsets[row + 1]
         while position < end and seen[ids[position]]:
@@ -118,7 +168,6 @@ def _known_small(
         known[row] = position - offsets[row]
         for later in range(position, end):
             seen[ids[later]] = True
-    return known
 
 
 @jitted

@@ -9,16 +9,20 @@ shallow to deep, and a parent always has a smaller segment number than its child
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .. import TraceError
-from ..kernels import jitted
+from ..kernels import inner, jitted, kernel
 from .schema import Trace
 
 _DENSE_SLACK = 8
 """Ids are used as table indices when the largest is below this many times their number."""
+_SEEN, _MARKED = 1, 2
+_STRIDE_BITS = 7
+"""Marks are counted ahead at every so many places, and between them when asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,76 +122,151 @@ def compile_tree(trace: Trace, block_size: int, *, partial_blocks: bool) -> Pref
     per_id = -(-trace.block_size // block_size)
     if partial_blocks and trace.block_size % block_size:
         per_id += 1  # a partial block may end in the id before the one its full twin ends in
-    laid_out = _lay_out(
-        ids,
-        trace.block_offsets,
-        n_path.astype(np.int64),
-        covered.astype(np.int64),
-        trace.block_size,
-        block_size,
-        per_id,
-        np.full(n_ids * per_id, -1, np.int32),
+    path = _Paths(
+        ids=ids,
+        offsets=trace.block_offsets,
+        n_blocks=n_path.astype(np.int64),
+        covered=covered.astype(np.int64),
+        trace_block=trace.block_size,
+        block=block_size,
+        per_id=per_id,
     )
-    parent, first_key, n_blocks, depth, end = _cut_into_segments(*laid_out)
-    return PrefixTree(
-        block_size=block_size,
-        parent=parent,
-        first_key=first_key,
-        n_blocks=n_blocks,
-        depth=depth,
-        end=end,
-    )
+    new = _new_blocks(path, n_ids * per_id)
+    return _cut_into_segments(block_size, new)
 
 
-@jitted
-def _lay_out(
-    ids: NDArray[np.int64],
-    offsets: NDArray[np.int64],
-    n_path: NDArray[np.int64],
-    covered: NDArray[np.int64],
-    trace_block: int,
-    block: int,
-    per_id: int,
-    key_of: NDArray[np.int32],
-) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], int]:
-    """Number blocks in order of first sight; a request's new blocks are consecutive.
+class _Paths(NamedTuple):
+    """The blocks of each request, and what tells two of them apart: see `_place`."""
 
-    Whether a block was seen before is monotone along a path, so the first new one is found by
-    binary search. Returns, per request, the depth of its first new block, that block's key,
-    the key of the last shared block (-1: none) and of its last block, and the number of keys.
+    ids: NDArray[np.int64]
+    offsets: NDArray[np.int64]
+    n_blocks: NDArray[np.int64]
+    covered: NDArray[np.int64]
+    trace_block: int
+    block: int
+    per_id: int
+
+
+class _New(NamedTuple):
+    """Of each request the blocks that no earlier one had, (n_requests,) each.
+
+    Keys number blocks in order of first sight, so these have consecutive ones.
     """
-    n_requests = len(n_path)
-    divergence = np.zeros(n_requests, np.int32)
-    base = np.full(n_requests, -1, np.int64)
-    up = np.full(n_requests, -1, np.int64)
-    end = np.full(n_requests, -1, np.int64)
-    n_keys = 0
-    for r in range(n_requests):
-        n = n_path[r]
-        if n == 0:
-            continue
-        start = offsets[r]
-        seen, unseen = 0, n
+
+    divergence: NDArray[np.int64]
+    """Depth of the first one: blocks that an earlier request had."""
+    base: NDArray[np.int64]
+    """Key of the first one."""
+    last: NDArray[np.int64]
+    """Key of the path's last block, -1: it has none."""
+    up: NDArray[np.int64]
+    """Key of the last block that is not new, -1: none."""
+
+
+def _new_blocks(path: _Paths, n_places: int) -> _New:
+    n = len(path.n_blocks)
+    marks = np.zeros(n_places, np.uint8)
+    divergence, shared = np.zeros(n, np.int64), np.zeros(n, np.int64)
+    _part(path, marks, divergence, shared)
+    n_new = path.n_blocks - divergence
+    base = np.cumsum(n_new) - n_new
+    before = np.zeros((n_places >> _STRIDE_BITS) + 1, np.int64)
+    keys = np.empty(_count_before(marks, before), np.int64)
+    _look_up(path, divergence, base, marks, before, keys)
+    up = np.full(n, -1, np.int64)
+    _answer(shared, divergence, marks, before, keys, up)
+    return _New(divergence, base, np.where(n_new > 0, base + n_new - 1, up), up)
+
+
+@inner
+def _place(path: _Paths, row: int, depth: int) -> int:
+    """Return a block's place in a table of all: by the id of its last token, and where in that."""
+    start = path.offsets[row]
+    if path.trace_block == path.block:
+        return int(path.ids[start + depth])
+    j = (min((depth + 1) * path.block, path.covered[row]) - 1) // path.trace_block
+    return int(path.ids[start + j] * path.per_id + depth - j * path.trace_block // path.block)
+
+
+@kernel
+def _part(
+    path: _Paths,
+    marks: NDArray[np.uint8],
+    divergence: NDArray[np.int64],
+    shared: NDArray[np.int64],
+) -> None:
+    """Find where each path parts from all earlier ones, and the place of the last shared block.
+
+    Whether a block was seen before is monotone along a path, so a binary search finds it. Marks
+    blocks as seen, and those that paths part behind as _MARKED. A byte a block: of what reading
+    a trace takes this is the largest next to the ids.
+    """
+    for r in range(len(path.n_blocks)):
+        seen, unseen = 0, path.n_blocks[r]
         while seen < unseen:
             k = (seen + unseen) // 2
-            j = (min((k + 1) * block, covered[r]) - 1) // trace_block
-            if key_of[ids[start + j] * per_id + k - j * trace_block // block] >= 0:
+            if marks[_place(path, r, k)]:
                 seen = k + 1
             else:
                 unseen = k
-        if seen > 0:
-            k = seen - 1
-            j = (min((k + 1) * block, covered[r]) - 1) // trace_block
-            up[r] = key_of[ids[start + j] * per_id + k - j * trace_block // block]
         divergence[r] = seen
-        if seen < n:
-            base[r] = n_keys
-        for k in range(seen, n):
-            j = (min((k + 1) * block, covered[r]) - 1) // trace_block
-            key_of[ids[start + j] * per_id + k - j * trace_block // block] = n_keys
-            n_keys += 1
-        end[r] = up[r] if seen == n else n_keys - 1
-    return divergence, base, up, end, n_keys
+        if seen > 0:
+            shared[r] = _place(path, r, seen - 1)
+            marks[shared[r]] = _MARKED
+        for k in range(seen, path.n_blocks[r]):
+            marks[_place(path, r, k)] = _SEEN
+
+
+@kernel
+def _count_before(marks: NDArray[np.uint8], before: NDArray[np.int64]) -> int:
+    """Write how many are _MARKED before every _STRIDE-th place; return how many are in all."""
+    n = 0
+    for i in range(len(before)):
+        before[i] = n
+        for place in range(i << _STRIDE_BITS, min((i + 1) << _STRIDE_BITS, len(marks))):
+            n += marks[place] == _MARKED
+    return n
+
+
+@inner
+def _rank(marks: NDArray[np.uint8], before: NDArray[np.int64], place: int) -> int:
+    """Return how many are _MARKED before a place: a table of all numbers would take much more."""
+    stride = place >> _STRIDE_BITS
+    n = before[stride]
+    for i in range(stride << _STRIDE_BITS, place):
+        n += marks[i] == _MARKED
+    return int(n)
+
+
+@kernel
+def _look_up(
+    path: _Paths,
+    divergence: NDArray[np.int64],
+    base: NDArray[np.int64],
+    marks: NDArray[np.uint8],
+    before: NDArray[np.int64],
+    keys: NDArray[np.int64],
+) -> None:
+    """Write the keys of the blocks that are _MARKED, by their rank."""
+    for r in range(len(path.n_blocks)):
+        for k in range(divergence[r], path.n_blocks[r]):
+            place = _place(path, r, k)
+            if marks[place] == _MARKED:
+                keys[_rank(marks, before, place)] = base[r] + k - divergence[r]
+
+
+@kernel
+def _answer(
+    shared: NDArray[np.int64],
+    divergence: NDArray[np.int64],
+    marks: NDArray[np.uint8],
+    before: NDArray[np.int64],
+    keys: NDArray[np.int64],
+    up: NDArray[np.int64],
+) -> None:
+    for r in range(len(up)):
+        if divergence[r] > 0:
+            up[r] = keys[_rank(marks, before, shared[r])]
 
 
 @jitted
@@ -213,53 +292,59 @@ def _list_uses(
     return offsets, rows
 
 
-@jitted
-def _cut_into_segments(
-    divergence: NDArray[np.int32],
-    base: NDArray[np.int64],
-    up: NDArray[np.int64],
-    last: NDArray[np.int64],
-    n_keys: int,
-) -> tuple[
-    NDArray[np.int32], NDArray[np.int64], NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]
-]:
-    """Cut each request's run of new keys where a path ends or another branches off.
+def _cut_into_segments(block_size: int, new: _New) -> PrefixTree:
+    """Cut each request's run of new keys where a path ends or another branches off."""
+    n_keys = int(new.last.max(initial=-1)) + 1
+    ends = np.zeros(n_keys, np.uint8)
+    ends[new.last[new.last >= 0]] = _MARKED
+    ends[new.up[new.up >= 0]] = _MARKED
+    before = np.zeros((n_keys >> _STRIDE_BITS) + 1, np.int64)
+    n_segments = _count_before(ends, before)
+    tree = PrefixTree(
+        block_size=block_size,
+        parent=np.empty(n_segments, np.int32),
+        first_key=np.empty(n_segments, np.int64),
+        n_blocks=np.empty(n_segments, np.int32),
+        depth=np.empty(n_segments, np.int32),
+        end=np.full(len(new.last), -1, np.int32),
+    )
+    _cut(new, ends, before, tree.parent, tree.first_key, tree.n_blocks, tree.depth, tree.end)
+    return tree
 
-    Returns parent, first_key, n_blocks and depth of the segments, and the requests' ends.
-    """
-    number = np.zeros(n_keys, np.int32)  # first: whether a segment ends here; then: its number
-    for r in range(len(last)):
-        if last[r] >= 0:
-            number[last[r]] = 1
-        if up[r] >= 0:
-            number[up[r]] = 1
-    n_segments = 0
-    for key in range(n_keys):
-        is_cut = number[key]
-        number[key] = n_segments
-        n_segments += is_cut
-    parent = np.empty(n_segments, np.int32)
-    first_key = np.empty(n_segments, np.int64)
-    n_blocks = np.empty(n_segments, np.int32)
-    depth = np.empty(n_segments, np.int32)
-    end = np.full(len(last), -1, np.int32)
-    for r in range(len(last)):
-        if last[r] < 0:
+
+@kernel
+def _cut(
+    new: _New,
+    ends: NDArray[np.uint8],
+    before: NDArray[np.int64],
+    parent: NDArray[np.int32],
+    first_key: NDArray[np.int64],
+    n_blocks: NDArray[np.int32],
+    depth: NDArray[np.int32],
+    end: NDArray[np.int32],
+) -> None:
+    """Write the segments, in the order of their keys, and the requests' ends."""
+    segment = 0
+    for r in range(len(end)):
+        last, up = new.last[r], new.up[r]
+        if last == up:  # nothing new
+            if last >= 0:
+                end[r] = _rank(ends, before, last)
             continue
-        end[r] = number[last[r]]
-        if base[r] < 0:
-            continue
-        above = number[up[r]] if up[r] >= 0 else -1
-        key = base[r]
-        for segment in range(number[key], end[r] + 1):
-            parent[segment] = above
-            above = segment
-            first_key[segment] = key
-            depth[segment] = divergence[r] + key - base[r]
-            while key <= last[r] and number[key] == segment:
+        above = _rank(ends, before, up) if up >= 0 else -1
+        key = new.base[r]
+        while key <= last:
+            first = key
+            while ends[key] != _MARKED:
                 key += 1
-            n_blocks[segment] = key - first_key[segment]
-    return parent, first_key, n_blocks, depth, end
+            key += 1
+            parent[segment] = above
+            first_key[segment] = first
+            n_blocks[segment] = key - first
+            depth[segment] = new.divergence[r] + first - new.base[r]
+            above = segment
+            segment += 1
+        end[r] = above
 
 
 def _small_ids(ids: NDArray[np.int64]) -> NDArray[np.int64]:

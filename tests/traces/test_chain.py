@@ -68,3 +68,16 @@ def test_many_ids_of_any_size_are_told_apart() -> None:
     content = np.concatenate([ids, ids[::-1]])  # the second half has other predecessors
     chained = chained_ids(content, np.arange(0, 100_001, 10))
     assert len(np.unique(chained)) == 100_000
+
+
+def test_ids_that_rarely_follow_in_number_are_checked_as_well() -> None:
+    n = 5_000
+    path = np.random.default_rng(0).permutation(n)
+    twice = np.concatenate([path, path])
+    offsets = np.array([0, n, 2 * n])
+    assert is_chained(twice, offsets)
+    twice[-2], twice[-1] = twice[-1], twice[-2]
+    assert not is_chained(twice, offsets)
+    stretch = np.arange(n)
+    assert is_chained(np.concatenate([stretch, stretch]), offsets)
+    assert not is_chained(np.concatenate([stretch, stretch[1:], stretch[:1]]), offsets)
