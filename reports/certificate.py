@@ -71,13 +71,15 @@ def show_certificate(found: Mapping[str, Any], console: Console) -> None:
     )
     console.print(
         _table(
-            [f"TTFT, {found['setting']}", "trace, s", "twin, s", "error"],
+            [f"TTFT, {found['setting']}", "trace, s", "twin, s", "error", "trace's own scatter"],
             [
                 [
                     f"{row['policy']} {row['percentile']}",
                     f"{row['trace_s']:.3f}",
                     f"{row['twin_s']:.3f}",
                     f"{100 * (row['twin_s'] / row['trace_s'] - 1):+.1f} %",
+                    f"{100 * (row['low_s'] / row['trace_s'] - 1):+.0f} to "
+                    f"{100 * (row['high_s'] / row['trace_s'] - 1):+.0f} %",
                 ]
                 for row in found["times"]
             ],
