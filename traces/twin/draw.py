@@ -58,6 +58,8 @@ def _drawn_again(
 ) -> NDArray[np.int64]:
     """Draw as many families with replacement, each of those with about as many prompt tokens.
 
+    What is drawn twice comes once in its own place and then in that of one that was not drawn:
+    side by side, the copies of a long family would overload a server that it never did.
     A draw from all of them would change the load, and waits near saturation change by several
     times as much: of Mooncake's hour 1 % of the load is 5 % of the median TTFT.
     """
@@ -67,7 +69,12 @@ def _drawn_again(
     stratum = place - place % _STRATUM
     size = np.minimum(_STRATUM, len(family) - stratum)
     drawn = stratum + np.floor(rng.random(len(family)) * size).astype(np.int64)
-    return np.sort(family[order[drawn]])
+    n_of = np.bincount(drawn, minlength=len(family))
+    came = place.copy()
+    came[n_of == 0] = np.repeat(place, np.maximum(n_of - 1, 0))
+    again = np.empty_like(family)
+    again[order] = family[order[came]]
+    return again
 
 
 def _starts(twin: Twin, family: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.float64]:
