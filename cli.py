@@ -608,6 +608,10 @@ def trace_generate(
         str | None,
         typer.Argument(help="chat, single, agents, qwen-a, qwen-b, qwen-thinking or qwen-coder."),
     ] = None,
+    workload_file: Annotated[
+        Path | None,
+        typer.Option("--workload", help="A workload of your own, TOML, as `trace workload` prints"),
+    ] = None,
     twin: Annotated[
         Path | None, typer.Option("--from", help="Draw from what `trace fit` wrote instead.")
     ] = None,
@@ -640,8 +644,8 @@ def trace_generate(
 ) -> None:
     """Write a synthetic trace: of a named workload, or from another trace's twin."""
     _check_free(out, overwrite)
-    if (workload is None) == (twin is None):
-        raise ConfigError("give a workload or --from, one of the two")
+    if [workload, workload_file, twin].count(None) != 2:
+        raise ConfigError("give a workload or --workload or --from, one of the three")
     from kvsim.traces.formats import write_trace
 
     if twin is not None:
@@ -660,9 +664,10 @@ def trace_generate(
         from kvsim.traces.generate.arrivals import Spikes
         from kvsim.traces.generate.presets import generate_requests, preset, shaped
         from kvsim.traces.generate.sessions import generate
+        from kvsim.traces.generate.workload_files import read_workload
 
         chosen = shaped(
-            preset(workload or ""),
+            preset(workload or "") if workload_file is None else read_workload(workload_file),
             per_s=rate,
             duration_s=duration,
             process=arrivals,
@@ -681,6 +686,17 @@ def trace_generate(
             made = generate_requests(chosen, requests, seed=seed or 0)
     write_trace(made, out, to)
     print(f"{out}: {len(made):,} requests, {out.stat().st_size:,} bytes")
+
+
+@trace_app.command("workload")
+def trace_workload(
+    name: Annotated[str, typer.Argument(help="As of trace generate.")],
+) -> None:
+    """Print a named workload as TOML, to change and to give to `trace generate --workload`."""
+    from kvsim.traces.generate.presets import preset
+    from kvsim.traces.generate.workload_files import workload_text
+
+    print(workload_text(preset(name)), end="")
 
 
 @trace_app.command("fit")

@@ -41,7 +41,7 @@ MEASUREMENTS: dict[str, Measurement] = {
     "serving-million": serving.million,
     "start-up": serving.start_up,
     "trace-files-speed": trace_files.speed,
-    "trace-files-size": trace_files.sizes,
+    "trace-files-million": trace_files.million,
 }
 DATA = Path(__file__).resolve().parents[2] / "shared" / "traces"
 

@@ -42,12 +42,13 @@ def show_fit(told: Mapping[str, Any], console: Console) -> None:
         )
     )
     if "certificate" in told:
-        _show_certificate(told["certificate"], console)
+        console.print()
+        show_certificate(told["certificate"], console)
 
 
-def _show_certificate(found: Mapping[str, Any], console: Console) -> None:
+def show_certificate(found: Mapping[str, Any], console: Console) -> None:
+    """Print how close a trace drawn from a twin is to the twin's own."""
     n_trace, n_twin = found["requests"]
-    console.print()
     verdict = "holds" if found["holds"] else "DOES NOT HOLD"
     console.print(line(f"certificate {verdict}: {n_trace:,} requests, twin {n_twin:,}", "bold"))
     console.print(
@@ -70,13 +71,15 @@ def _show_certificate(found: Mapping[str, Any], console: Console) -> None:
     )
     console.print(
         _table(
-            [f"TTFT, {found['setting']}", "trace, s", "twin, s", "error"],
+            [f"TTFT, {found['setting']}", "trace, s", "twin, s", "error", "trace's own scatter"],
             [
                 [
                     f"{row['policy']} {row['percentile']}",
                     f"{row['trace_s']:.3f}",
                     f"{row['twin_s']:.3f}",
                     f"{100 * (row['twin_s'] / row['trace_s'] - 1):+.1f} %",
+                    f"{100 * (row['low_s'] / row['trace_s'] - 1):+.0f} to "
+                    f"{100 * (row['high_s'] / row['trace_s'] - 1):+.0f} %",
                 ]
                 for row in found["times"]
             ],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from ..sim.config import RunConfig
 from ..traces.characterize.reuses import reuses_of
-from ..traces.compiled import CompiledTrace
+from ..traces.compiled import CompiledTrace, compile_trace
+from ..traces.generate.streams import stream
 from ..traces.prefix_tree import PrefixTree, compile_tree
 from ..traces.schema import Trace
 from .curves import lru_curve, lru_replay
@@ -19,9 +20,13 @@ from .mrc import curve_points
 from .replay import run_replay
 
 POLICIES = ("lru", "workload-aware")
+PERCENTILES = ("p50", "p99")
 N_CAPACITIES = 16
 MOST_CURVE_ERROR = 0.01
 """Mean error of the hit ratio over the capacities that a certificate allows."""
+N_WINDOWS = 20
+"""Windows of equal length whose requests are drawn together, since waits in one are of one cause"""
+N_DRAWS = 400
 MOST_TIME_ERROR = 0.05
 """Relative error of the p50 and p99 of TTFT that it allows."""
 _REUSE_TIMES_S = np.logspace(-3, 5, 1601)
@@ -57,6 +62,10 @@ class TimeError:
     percentile: str
     trace_s: float
     twin_s: float
+    low_s: float
+    """The trace's own percentile, of N_WINDOWS windows drawn with replacement: its 2.5 % and"""
+    high_s: float
+    """97.5 % points. What a twin misses within them, one trace does not tell either."""
 
     @property
     def relative(self) -> float:
@@ -214,24 +223,40 @@ def _times(
     trace: Trace, twin: Trace, config: RunConfig, policies: Sequence[str]
 ) -> list[TimeError]:
     rows = []
-    compiled = [
-        CompiledTrace(
-            trace=t,
-            tree=compile_tree(t, config.engine.block_size, partial_blocks=False),
-            digest="",
-        )
-        for t in (trace, twin)
-    ]
+    compiled = [compile_trace(t, block_size=config.engine.block_size) for t in (trace, twin)]
     for policy in policies:
         chosen = replace(config, policy=policy)
-        found = [run_replay(one, chosen).summary["ttft_s"] for one in compiled]
+        runs = [run_replay(one, chosen) for one in compiled]
+        found = [run.summary["ttft_s"] for run in runs]
+        low_s, high_s = _scatter(runs[0].requests)
         rows += [
             TimeError(
                 policy=policy,
                 percentile=percentile,
                 trace_s=found[0][percentile],
                 twin_s=found[1][percentile],
+                low_s=float(low_s[at]),
+                high_s=float(high_s[at]),
             )
-            for percentile in ("p50", "p99")
+            for at, percentile in enumerate(PERCENTILES)
         ]
     return rows
+
+
+def _scatter(requests: Mapping[str, NDArray[Any]]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return a 95 % interval of each percentile of TTFT, (2,) each, by drawing windows again."""
+    arrival_s = requests["arrival_s"]
+    waits = requests["first_token_s"] - arrival_s
+    span_s = max(float(arrival_s[-1] - arrival_s[0]), 1e-9)
+    window = ((arrival_s - arrival_s[0]) / span_s * N_WINDOWS).astype(np.int64)
+    window = np.minimum(window, N_WINDOWS - 1)
+    parts = [waits[(window == w) & np.isfinite(waits)] for w in range(N_WINDOWS)]
+    rng = stream(0, "certificate windows")
+    levels = [int(percentile[1:]) for percentile in PERCENTILES]
+    found = np.full((N_DRAWS, len(levels)), np.nan)
+    for draw in found:
+        again = np.concatenate([parts[w] for w in rng.integers(0, N_WINDOWS, N_WINDOWS)])
+        if len(again):
+            draw[:] = np.percentile(again, levels)
+    low, high = np.nanpercentile(found, (2.5, 97.5), axis=0)
+    return low, high

@@ -51,11 +51,31 @@ def test_generate_fit_and_transform_go_together(
     assert 0 < n["f"] < n["a"]
 
 
+def test_a_printed_workload_generates_what_its_name_does(
+    kvsim: Kvsim,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["kvsim", "trace", "workload", "agents"])
+    with pytest.raises(SystemExit):
+        main()
+    Path("mine.toml").write_text(capsys.readouterr().out)
+    for words, out in (("agents", "a"), ("--workload mine.toml", "b")):
+        command = f"trace generate {words} --duration 300 --out {out}.parquet"
+        assert kvsim(*command.split()) == (0, "")
+    assert Path("a.parquet").read_bytes() == Path("b.parquet").read_bytes()
+
+
 @pytest.mark.parametrize(
     ("words", "parts"),
     [
         ("generate nosuch --out x", ("workload must be one of chat", "nosuch")),
-        ("generate --out x", ("a workload or --from",)),
+        ("generate --out x", ("a workload or --workload or --from",)),
+        ("generate chat --workload y.toml --out x", ("a workload or --workload or --from",)),
+        ("generate --workload none.toml --out x", ("none.toml", "cannot be read")),
+        ("workload cht", ("workload must be one of chat", "did you mean 'chat'?")),
         ("generate chat --rate -1 --out x", ("rate must be positive", "-1")),
         ("generate chat --spikes 3 --out x", ("NUMBER,SECONDS,FACTOR", "'3'")),
         ("generate chat --requests 5 --duration 3 --out x", ("not both",)),

@@ -58,7 +58,9 @@ def test_page_commands(
     """Run the `kvsim` commands of a page's sh blocks, one after the other, on few requests."""
     copy_sample(tmp_path)
     monkeypatch.chdir(tmp_path)
-    for name, code in re.findall(r"^# (\w+\.py)\n(.*?)^```", page.read_text(), re.M | re.S):
+    for name, code in re.findall(
+        r"^# (\w+\.(?:py|toml))\n(.*?)^```", page.read_text(), re.M | re.S
+    ):
         (tmp_path / name).write_text(code)
     for command in commands(page):
         monkeypatch.setattr(sys, "argv", shortened(command))

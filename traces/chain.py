@@ -10,6 +10,8 @@ from .hashing import Table, find, longer, small_rows
 
 _UNSEEN = -2
 _NO_PREVIOUS = -1
+_COMES_FIRST, _IN_NUMBER, _JUMPS = 1, 2, 3
+_SOME = 1024
 
 
 def chained_ids(ids: NDArray[np.int64], offsets: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -32,6 +34,24 @@ def chained_ids(ids: NDArray[np.int64], offsets: NDArray[np.int64]) -> NDArray[n
 
 def is_chained(ids: NDArray[np.int64], offsets: NDArray[np.int64]) -> bool:
     """Say whether every id determines its predecessor."""
+    # Most ids follow the one before them in number: a byte tells that, and the others are few.
+    how = np.empty(0, np.uint8)
+    jumps = np.empty((2, 4 * len(offsets) + _SOME), np.int64)
+    n = 0
+    for rows in small_rows(ids, offsets):
+        how = longer(how, rows.n_numbers, 0)
+        n = _note_jumps(rows.numbers, rows.offsets, how, jumps, n)
+        if n < 0:
+            return False
+        if n > jumps.shape[1]:
+            return _always_follow_one(ids, offsets)
+    block, before = jumps[:, :n]
+    order = np.argsort(block, kind="stable")
+    block, before = block[order], before[order]
+    return not bool(np.any((block[1:] == block[:-1]) & (before[1:] != before[:-1])))
+
+
+def _always_follow_one(ids: NDArray[np.int64], offsets: NDArray[np.int64]) -> bool:
     previous = np.empty(0, np.int32)
     for rows in small_rows(ids, offsets):
         previous = longer(previous, rows.n_numbers, _UNSEEN)
@@ -48,6 +68,41 @@ def known_prefixes(ids: NDArray[np.int64], offsets: NDArray[np.int64]) -> NDArra
         seen = longer(seen, rows.n_numbers, False)
         _count_known(rows.numbers, rows.offsets, seen, known[rows.first :])
     return known
+
+
+@kernel
+def _note_jumps(
+    ids: NDArray[np.int64],
+    offsets: NDArray[np.int64],
+    how: NDArray[np.uint8],
+    jumps: NDArray[np.int64],
+    n: int,
+) -> int:
+    """Write the ids that follow another than the one before them in number, and which.
+
+    There are `n` so far. Returns how many, one more than there is room for if there is too
+    little, or -1 if an id follows in two ways; `how` is the way of each.
+    """
+    for row in range(offsets.size - 1):
+        last = _NO_PREVIOUS
+        for position in range(offsets[row], offsets[row + 1]):
+            now = ids[position]
+            if last == _NO_PREVIOUS:
+                way = _COMES_FIRST
+            elif last == now - 1:
+                way = _IN_NUMBER
+            else:
+                way = _JUMPS
+                if n == jumps.shape[1]:
+                    return n + 1
+                jumps[0, n], jumps[1, n] = now, last
+                n += 1
+            if how[now] == 0:
+                how[now] = way
+            elif how[now] != way:
+                return -1
+            last = now
+    return n
 
 
 @kernel

@@ -45,7 +45,7 @@ class CompiledTrace:
     """Its `block_ids` are empty if it comes from a compiled file."""
     tree: PrefixTree
     digest: str
-    """SHA-256 of the trace files' contents."""
+    """SHA-256 of the trace files' contents; of the columns, of a trace that was never a file."""
 
     def head(self, n: int) -> CompiledTrace:
         """The first `n` requests."""
@@ -91,6 +91,18 @@ def load_compiled(
     if keep:
         _write(file, compiled)
     return compiled
+
+
+def compile_trace(
+    trace: Trace, *, block_size: int | None = None, partial_blocks: bool = False
+) -> CompiledTrace:
+    """Compile a trace in memory, for an engine's block size, by default the trace's.
+
+    Raises:
+        TraceError: the block size is not positive.
+    """
+    tree = compile_tree(trace, block_size or trace.block_size, partial_blocks=partial_blocks)
+    return CompiledTrace(trace=trace, tree=tree, digest=trace.digest())
 
 
 def _digest(paths: Sequence[Path]) -> str:

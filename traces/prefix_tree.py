@@ -21,6 +21,9 @@ from .schema import Trace
 
 _DENSE_SLACK = 8
 """Ids are used as table indices when the largest is below this many times their number."""
+_SEEN, _MARKED = 1, 2
+_STRIDE_BITS = 7
+"""Marks are counted ahead at every so many places, and between them when asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,94 +128,146 @@ def compile_tree(trace: Trace, block_size: int, *, partial_blocks: bool) -> Pref
     per_id = -(-trace.block_size // block_size)
     if partial_blocks and trace.block_size % block_size:
         per_id += 1  # a partial block may end in the id before the one its full twin ends in
-    laid_out = _Layout(
-        divergence=np.zeros(len(n_path), np.int32),
-        base=np.full(len(n_path), -1, np.int64),
-        up=np.full(len(n_path), -1, np.int64),
-        last=np.full(len(n_path), -1, np.int64),
+    path = _Paths(
+        ids=ids,
+        offsets=trace.block_offsets,
+        n_blocks=n_path.astype(np.int64),
+        covered=covered.astype(np.int64),
+        trace_block=trace.block_size,
+        block=block_size,
+        per_id=per_id,
     )
-    n_keys = _lay_out(
-        ids,
-        trace.block_offsets,
-        n_path.astype(np.int64),
-        covered.astype(np.int64),
-        trace.block_size,
-        block_size,
-        per_id,
-        np.full(n_ids * per_id, -1, np.int32),
-        laid_out,
-    )
-    return _cut_into_segments(laid_out, n_keys, block_size)
+    return _cut_into_segments(block_size, _new_blocks(path, n_ids * per_id))
 
 
-class _Layout(NamedTuple):
-    """Where the paths of the requests lie among the keys; each field is (n_requests,)."""
+class _Paths(NamedTuple):
+    """The blocks of each request, and what tells two of them apart: see `_place`."""
 
-    divergence: NDArray[np.int32]
-    """The depth of its first new block."""
+    ids: NDArray[np.int64]
+    offsets: NDArray[np.int64]
+    n_blocks: NDArray[np.int64]
+    covered: NDArray[np.int64]
+    trace_block: int
+    block: int
+    per_id: int
+
+
+class _New(NamedTuple):
+    """Of each request the blocks that no earlier one had, (n_requests,) each.
+
+    Keys number blocks in order of first sight, so these have consecutive ones.
+    """
+
+    divergence: NDArray[np.int64]
+    """Depth of the first one: blocks that an earlier request had."""
     base: NDArray[np.int64]
-    """That block's key, -1 for none."""
-    up: NDArray[np.int64]
-    """The key of its last shared block, -1 for none."""
+    """Key of the first one."""
     last: NDArray[np.int64]
-    """The key of its last block, -1 for none."""
+    """Key of the path's last block, -1: it has none."""
+    up: NDArray[np.int64]
+    """Key of the last block that is not new, -1: none."""
+
+
+def _new_blocks(path: _Paths, n_places: int) -> _New:
+    n = len(path.n_blocks)
+    new = _New(*(np.zeros(n, np.int64) for _ in _New._fields))
+    before = np.zeros((n_places >> _STRIDE_BITS) + 1, np.int64)
+    _lay_out(
+        path,
+        np.zeros(n_places, np.uint8),
+        before,
+        np.empty(n, np.int64),
+        np.zeros(n, np.int64),
+        new,
+    )
+    return new
 
 
 @kernel
 def _lay_out(
-    ids: NDArray[np.int64],
-    offsets: NDArray[np.int64],
-    n_path: NDArray[np.int64],
-    covered: NDArray[np.int64],
-    trace_block: int,
-    block: int,
-    per_id: int,
-    key_of: NDArray[np.int32],
-    out: _Layout,
-) -> int:
-    """Number blocks in order of first sight; a request's new blocks are consecutive.
+    path: _Paths,
+    marks: NDArray[np.uint8],
+    before: NDArray[np.int64],
+    keys: NDArray[np.int64],
+    shared: NDArray[np.int64],
+    new: _New,
+) -> None:
+    """Fill `new`; the others are room: a mark for each place, and for what is said of those.
 
-    Whether a block was seen before is monotone along a path, so the first new one is found by
-    binary search. Fills `out`; returns the number of keys.
+    A byte a place: of what reading a trace takes this is the largest next to the ids.
     """
+    _part(path, marks, new.divergence, shared)
+    _count_before(marks, before)
     n_keys = 0
-    for r in range(len(n_path)):
-        n = n_path[r]
-        if n == 0:
-            continue
-        start = offsets[r]
-        seen, unseen = 0, n
-        while seen < unseen:
-            k = (seen + unseen) // 2
-            if key_of[_place(ids, start, covered[r], k, trace_block, block, per_id)] >= 0:
-                seen = k + 1
-            else:
-                unseen = k
-        if seen > 0:
-            out.up[r] = key_of[_place(ids, start, covered[r], seen - 1, trace_block, block, per_id)]
-        out.divergence[r] = seen
-        if seen < n:
-            out.base[r] = n_keys
-        for k in range(seen, n):
-            key_of[_place(ids, start, covered[r], k, trace_block, block, per_id)] = n_keys
+    for r in range(len(new.up)):
+        first = new.divergence[r]
+        new.base[r] = n_keys
+        new.up[r] = keys[_rank(marks, before, shared[r])] if first > 0 else -1
+        for k in range(first, path.n_blocks[r]):
+            place = _place(path, r, k)
+            if marks[place] == _MARKED:
+                keys[_rank(marks, before, place)] = n_keys
             n_keys += 1
-        out.last[r] = out.up[r] if seen == n else n_keys - 1
-    return n_keys
+        new.last[r] = n_keys - 1 if first < path.n_blocks[r] else new.up[r]
 
 
 @inner
-def _place(
-    ids: NDArray[np.int64],
-    start: int,
-    covered: int,
-    k: int,
-    trace_block: int,
-    block: int,
-    per_id: int,
-) -> int:
-    """Where the table of keys has the k-th block of a path whose ids begin at `start`."""
-    j = (min((k + 1) * block, covered) - 1) // trace_block
-    return int(ids[start + j] * per_id + k - j * trace_block // block)
+def _place(path: _Paths, row: int, depth: int) -> int:
+    """Return a block's place in a table of all: by the id of its last token, and where in that."""
+    start = path.offsets[row]
+    if path.trace_block == path.block:
+        return int(path.ids[start + depth])
+    j = (min((depth + 1) * path.block, path.covered[row]) - 1) // path.trace_block
+    return int(path.ids[start + j] * path.per_id + depth - j * path.trace_block // path.block)
+
+
+@inner
+def _part(
+    path: _Paths,
+    marks: NDArray[np.uint8],
+    divergence: NDArray[np.int64],
+    shared: NDArray[np.int64],
+) -> None:
+    """Find where each path parts from all earlier ones, and the place of the last shared block.
+
+    Whether a block was seen before is monotone along a path, so a binary search finds it. Marks
+    blocks as seen, and those that paths part behind as _MARKED.
+    """
+    for r in range(len(path.n_blocks)):
+        seen, unseen = 0, path.n_blocks[r]
+        while seen < unseen:
+            k = (seen + unseen) // 2
+            if marks[_place(path, r, k)]:
+                seen = k + 1
+            else:
+                unseen = k
+        divergence[r] = seen
+        if seen > 0:
+            shared[r] = _place(path, r, seen - 1)
+            marks[shared[r]] = _MARKED
+        for k in range(seen, path.n_blocks[r]):
+            marks[_place(path, r, k)] = _SEEN
+
+
+@inner
+def _count_before(marks: NDArray[np.uint8], before: NDArray[np.int64]) -> int:
+    """Write how many are _MARKED before every _STRIDE-th place; return how many are in all."""
+    n = 0
+    for i in range(len(before)):
+        before[i] = n
+        for place in range(i << _STRIDE_BITS, min((i + 1) << _STRIDE_BITS, len(marks))):
+            n += marks[place] == _MARKED
+    return n
+
+
+@inner
+def _rank(marks: NDArray[np.uint8], before: NDArray[np.int64], place: int) -> int:
+    """Return how many are _MARKED before a place: a table of all numbers would take much more."""
+    stride = place >> _STRIDE_BITS
+    n = before[stride]
+    for i in range(stride << _STRIDE_BITS, place):
+        n += marks[i] == _MARKED
+    return int(n)
 
 
 @kernel
@@ -245,57 +300,60 @@ def _list_uses(
             segment = parent[segment]
 
 
-def _cut_into_segments(laid_out: _Layout, n_keys: int, block_size: int) -> PrefixTree:
+def _cut_into_segments(block_size: int, new: _New) -> PrefixTree:
     """Cut each request's run of new keys where a path ends or another branches off."""
-    number = np.zeros(n_keys, np.int32)  # first: whether a segment ends here; then: its number
-    number[laid_out.last[laid_out.last >= 0]] = 1
-    number[laid_out.up[laid_out.up >= 0]] = 1
-    n_segments = int(number.sum())
-    number[1:] = np.cumsum(number[:-1], dtype=np.int32)
-    number[:1] = 0
+    n_keys = int(new.last.max(initial=-1)) + 1
+    ends = np.zeros(n_keys, np.uint8)
+    ends[new.last[new.last >= 0]] = _MARKED
+    ends[new.up[new.up >= 0]] = _MARKED
+    n_segments = int(np.count_nonzero(ends))
     tree = PrefixTree(
         block_size=block_size,
         parent=np.empty(n_segments, np.int32),
         first_key=np.empty(n_segments, np.int64),
         n_blocks=np.empty(n_segments, np.int32),
         depth=np.empty(n_segments, np.int32),
-        end=np.full(len(laid_out.last), -1, np.int32),
+        end=np.full(len(new.last), -1, np.int32),
     )
-    _fill_segments(
-        laid_out, number, tree.parent, tree.first_key, tree.n_blocks, tree.depth, tree.end
-    )
+    before = np.zeros((n_keys >> _STRIDE_BITS) + 1, np.int64)
+    _cut(new, ends, before, tree.parent, tree.first_key, tree.n_blocks, tree.depth, tree.end)
     return tree
 
 
 @kernel
-def _fill_segments(
-    laid_out: _Layout,
-    number: NDArray[np.int32],
+def _cut(
+    new: _New,
+    ends: NDArray[np.uint8],
+    before: NDArray[np.int64],
     parent: NDArray[np.int32],
     first_key: NDArray[np.int64],
     n_blocks: NDArray[np.int32],
     depth: NDArray[np.int32],
     end: NDArray[np.int32],
 ) -> None:
-    """Write the segments, and the segment where each request ends; `number` is each key's."""
+    """Write the segments, in the order of their keys, and the requests' ends."""
+    _count_before(ends, before)
+    segment = 0
     for r in range(len(end)):
-        last = laid_out.last[r]
-        if last < 0:
+        last, up = new.last[r], new.up[r]
+        if last == up:  # nothing new
+            if last >= 0:
+                end[r] = _rank(ends, before, last)
             continue
-        end[r] = number[last]
-        base, up = laid_out.base[r], laid_out.up[r]
-        if base < 0:
-            continue
-        above = number[up] if up >= 0 else -1
-        key = base
-        for segment in range(number[key], end[r] + 1):
-            parent[segment] = above
-            above = segment
-            first_key[segment] = key
-            depth[segment] = laid_out.divergence[r] + key - base
-            while key <= last and number[key] == segment:
+        above = _rank(ends, before, up) if up >= 0 else -1
+        key = new.base[r]
+        while key <= last:
+            first = key
+            while ends[key] != _MARKED:
                 key += 1
-            n_blocks[segment] = key - first_key[segment]
+            key += 1
+            parent[segment] = above
+            first_key[segment] = first
+            n_blocks[segment] = key - first
+            depth[segment] = new.divergence[r] + first - new.base[r]
+            above = segment
+            segment += 1
+        end[r] = above
 
 
 def _small_ids(ids: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -110,3 +110,16 @@ def test_names_are_numbered_in_the_order_of_their_first(names: list[int]) -> Non
     order = list(dict.fromkeys(names))
     found = hashing.numbered(np.array(names, np.int64))
     assert found.tolist() == [order.index(name) for name in names]
+
+
+def test_ids_that_rarely_follow_in_number_are_checked_as_well() -> None:
+    n = 5_000
+    path = np.random.default_rng(0).permutation(n)
+    twice = np.concatenate([path, path])
+    offsets = np.array([0, n, 2 * n])
+    assert is_chained(twice, offsets)
+    twice[-2], twice[-1] = twice[-1], twice[-2]
+    assert not is_chained(twice, offsets)
+    stretch = np.arange(n)
+    assert is_chained(np.concatenate([stretch, stretch]), offsets)
+    assert not is_chained(np.concatenate([stretch, stretch[1:], stretch[:1]]), offsets)

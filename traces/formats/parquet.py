@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import pyarrow.parquet as pq
 
 FORMAT_VERSION = 1
-_BATCH_ROWS = 1 << 14
+_BATCH_ROWS = 1 << 12
 _NAMES = {
     **NAMES,
     "parent": ("parent_id",),
@@ -37,9 +37,13 @@ def sniff(start: bytes) -> bool:
 
 def read(paths: Sequence[Path]) -> Rows:
     """Read files as consecutive parts of one trace; a session stays within its file."""
+    import pyarrow as pa
+
     from ..join import joined
 
-    return joined([_read_one(path) for path in paths])
+    parts = [_read_one(path) for path in paths]
+    pa.default_memory_pool().release_unused()  # what decoding took, for what comes next
+    return joined(parts)
 
 
 def _read_one(path: Path) -> Rows:

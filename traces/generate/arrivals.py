@@ -92,7 +92,12 @@ class Arrivals:
         if self.process not in PROCESSES:
             known = ", ".join(PROCESSES)
             raise ConfigError(f"arrivals must be one of {known}, got {self.process!r}")
-        for name, value in (("rate", self.per_s), ("cv", self.cv), ("trend", self.rate.trend)):
+        for name, value in (
+            ("rate", self.per_s),
+            ("cv", self.cv),
+            ("trend", self.rate.trend),
+            ("day", self.rate.day_s),
+        ):
             if not (math.isfinite(value) and value > 0):
                 raise ConfigError(f"arrivals: {name} must be positive and finite, got {value:g}")
         if not 0 <= self.rate.swing <= 1:

@@ -47,9 +47,12 @@ class Lognormal:
     shift: float = 0.0
 
     def __post_init__(self) -> None:
-        if not (self.median > 0 and self.sigma >= 0):
+        if not (0 < self.median < np.inf and 0 <= self.sigma < np.inf):
             told = f"median {self.median:g}, sigma {self.sigma:g}"
             raise ConfigError(f"lognormal: median must be positive, sigma at least 0, got {told}")
+        if not self.least <= self.most:
+            told = f"{self.least:g} and {self.most:g}"
+            raise ConfigError(f"lognormal: least must be at most most, got {told}")
 
     def draw(self, rng: Source, n: int) -> Draws:
         z = rng.standard_normal(n)
@@ -76,7 +79,7 @@ class Quantiles:
             raise ConfigError(f"quantiles: must be two or more, one value a level, got {told}")
         if not (np.all(np.diff(levels) > 0) and levels[0] >= 0 and levels[-1] <= 1):
             raise ConfigError(f"quantiles: levels must increase in [0, 1], got {self.levels}")
-        if not (values[0] > 0 and np.all(np.diff(values) >= 0)):
+        if not (values[0] > 0 and values[-1] < np.inf and np.all(np.diff(values) >= 0)):
             told = str(self.values)
             raise ConfigError(f"quantiles: values must be positive and not decrease, got {told}")
 
@@ -96,7 +99,8 @@ class Mixture:
 
     def __post_init__(self) -> None:
         weights = np.array(self.weights)
-        if len(weights) != len(self.parts) or not (weights.min() >= 0 and weights.sum() > 0):
+        fits = len(weights) == len(self.parts) > 0
+        if not (fits and weights.min() >= 0 and 0 < weights.sum() < np.inf):
             raise ConfigError(f"mixture: one weight of at least 0 a part, got {self.weights}")
 
     def draw(self, rng: Source, n: int) -> Draws:

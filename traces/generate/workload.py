@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from ... import ConfigError
@@ -22,6 +23,12 @@ class Pool:
     zipf: float = 1.0
     """Popularity of the i-th most popular is proportional to i^-zipf."""
 
+    def __post_init__(self) -> None:
+        if self.n < 1:
+            raise ConfigError(f"n must be at least 1, got {self.n}")
+        if not 0 <= self.zipf < math.inf:
+            raise ConfigError(f"zipf must be at least 0 and finite, got {self.zipf:g}")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Repeats:
@@ -33,6 +40,11 @@ class Repeats:
     """How long ago the one that is repeated came."""
     least_part: float = 1.0
     """Part of its prompt that is repeated, drawn uniformly from [least_part, 1]."""
+
+    def __post_init__(self) -> None:
+        for name in ("share", "least_part"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"{name} must be in [0, 1], got {getattr(self, name):g}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +96,12 @@ class Service:
     per_input_token_s: float = 5e-5
     per_output_token_s: float = 0.015
 
+    def __post_init__(self) -> None:
+        for name in ("base_s", "per_input_token_s", "per_output_token_s"):
+            if not 0 <= getattr(self, name) < math.inf:
+                told = f"{getattr(self, name):g}"
+                raise ConfigError(f"{name} must be at least 0 and finite, got {told}")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
@@ -114,8 +132,16 @@ class Workload:
             raise ConfigError(f"workload {self.name}: must have a kind of session, got none")
         if self.block_size < 1:
             raise ConfigError(f"block size must be at least 1 token, got {self.block_size}")
-        if not self.duration_s > 0:
-            raise ConfigError(f"duration must be positive, got {self.duration_s:g} s")
+        if not 0 < self.duration_s < math.inf:
+            told = f"{self.duration_s:g} s"
+            raise ConfigError(f"duration must be positive and finite, got {told}")
+        if self.longest_tokens < 1:
+            raise ConfigError(f"longest_tokens must be at least 1, got {self.longest_tokens}")
+        if self.n_sessions is not None and self.n_sessions < 1:
+            raise ConfigError(f"n_sessions must be at least 1, got {self.n_sessions}")
+        if self.clients is not None and self.clients not in self.pools:
+            known = ", ".join(self.pools) or "none"
+            raise ConfigError(f"clients must be one of the pools ({known}), got {self.clients!r}")
         for kind in self.kinds:
             self._check(kind)
 
@@ -132,6 +158,18 @@ class Workload:
             raise ConfigError(f"{where}: continues must be in [0, 1), got {kind.continues}")
         if kind.continues and kind.gap_s is None and kind.think_s is None:
             raise ConfigError(f"{where}: later turns need gap_s or think_s, got neither")
+        for name in ("kept_output", "cut_short", "forgotten"):
+            if not 0 <= getattr(kind, name) <= 1:
+                told = f"{getattr(kind, name):g}"
+                raise ConfigError(f"{where}: {name} must be in [0, 1], got {told}")
+        if not 0 < kind.weight < math.inf:
+            raise ConfigError(f"{where}: weight must be positive and finite, got {kind.weight:g}")
+        if not kind.gap_scale or min(kind.gap_scale) <= 0:
+            raise ConfigError(f"{where}: gap_scale must be positive, got {kind.gap_scale}")
+        if kind.trend is not None and not 0 < kind.trend < math.inf:
+            raise ConfigError(f"{where}: trend must be positive and finite, got {kind.trend:g}")
+        if kind.limit_tokens is not None and kind.limit_tokens < 1:
+            raise ConfigError(f"{where}: limit_tokens must be at least 1, got {kind.limit_tokens}")
         if kind.at_limit not in ("clip", "end", "compact"):
             raise ConfigError(
                 f"{where}: at_limit must be clip, end or compact, got {kind.at_limit!r}"

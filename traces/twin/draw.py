@@ -14,6 +14,8 @@ from .fit import Twin
 
 WINDOW_S = 20.0
 """Families swap their starts with others that begin within this time."""
+_STRATUM = 16
+"""Families of like load out of which --bootstrap draws."""
 _TICKING_SHARE = 0.5
 """Of the starts, that fall together with another: then times are ticks, and stay so."""
 
@@ -30,9 +32,9 @@ def draw(
     """Draw a trace with `factor` times the rate over the same time.
 
     Every family is taken `factor` times, rounded up or down so that the total is right; with
-    `bootstrap` families are drawn at random instead, with replacement. Starts are the twin's, so
-    that drift and bursts stay, but families swap them within `window_s`. Every copy has blocks
-    of its own, but for the paths that many sessions share.
+    `bootstrap` families are drawn with replacement instead, each out of 16 of like load. Starts
+    are the twin's, so that drift and bursts stay, but families swap them within `window_s`.
+    Every copy has blocks of its own, but for the paths that many sessions share.
 
     Raises:
         ConfigError: the factor or the window is out of range.
@@ -43,29 +45,67 @@ def draw(
         raise ConfigError(f"window must be finite and not negative, got {window_s:g} s")
     n = max(1, round(factor * twin.n_families))
     rng = stream(seed, "families")
-    if bootstrap:
-        family = np.sort(rng.integers(0, twin.n_families, n))
-    else:
-        family = np.floor((np.arange(n) + rng.random()) * twin.n_families / n).astype(np.int64)
-        family = np.minimum(family, twin.n_families - 1)
-    start_s = _starts(twin, family, window_s, stream(seed, "starts"))
+    evenly = np.floor((np.arange(n) + rng.random()) * twin.n_families / n).astype(np.int64)
+    evenly = np.minimum(evenly, twin.n_families - 1)
+    family = _drawn_again(twin, evenly, rng) if bootstrap else evenly
+    rng = stream(seed, "starts")
+    start_s = _swapped(twin, family, _starts(twin, evenly, rng), window_s, rng)
     return _lay_out(twin, family, start_s, seed=seed, name=name)
 
 
-def _starts(
-    twin: Twin, family: NDArray[np.int64], window_s: float, rng: np.random.Generator
-) -> NDArray[np.float64]:
-    """Return a start of each copy: those of the families, swapped among neighbours in time."""
+def _drawn_again(
+    twin: Twin, family: NDArray[np.int64], rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """Draw as many families with replacement, each of those with about as many prompt tokens.
+
+    What is drawn twice comes once in its own place and then in that of one that was not drawn:
+    side by side, the copies of a long family would overload a server that it never did.
+    A draw from all of them would change the load, and waits near saturation change by several
+    times as much: of Mooncake's hour 1 % of the load is 5 % of the median TTFT.
+    """
+    prompt_tokens = np.add.reduceat(twin.input_tokens, twin.first[:-1])
+    order = np.argsort(prompt_tokens[family], kind="stable")
+    place = np.arange(len(family))
+    stratum = place - place % _STRATUM
+    size = np.minimum(_STRATUM, len(family) - stratum)
+    drawn = stratum + np.floor(rng.random(len(family)) * size).astype(np.int64)
+    n_of = np.bincount(drawn, minlength=len(family))
+    came = place.copy()
+    came[n_of == 0] = np.repeat(place, np.maximum(n_of - 1, 0))
+    again = np.empty_like(family)
+    again[order] = family[order[came]]
+    return again
+
+
+def _starts(twin: Twin, family: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.float64]:
+    """Return a start of each copy: a second one begins between its family's and the next one's."""
     starts = twin.start_s[family]
     is_again = np.concatenate([[False], family[1:] == family[:-1]])
     if not _is_ticking(twin) and is_again.any():
-        # a second copy starts somewhere between two families, not at the same instant
         following = np.append(twin.start_s[1:], twin.start_s[-1])[family]
         between = starts + (following - starts) * rng.random(len(starts))
         starts = np.where(is_again, between, starts)
-    swapped = np.argsort(starts + rng.uniform(-window_s / 2, window_s / 2, len(starts)))
+    return starts
+
+
+def _swapped(
+    twin: Twin,
+    family: NDArray[np.int64],
+    starts: NDArray[np.float64],
+    window_s: float,
+    rng: np.random.Generator,
+) -> NDArray[np.float64]:
+    """Deal the starts out to the families, whose order in time is theirs but for the window.
+
+    A family begins no later than its last request allows: what would come after the end of the
+    trace would be missing from its load.
+    """
+    lasts_s = np.maximum.reduceat(twin.delay_s, twin.first[:-1])
+    end_s = float((twin.start_s + lasts_s).max())
+    wanted = np.sort(starts) + rng.uniform(-window_s / 2, window_s / 2, len(starts))
+    wanted = np.minimum(wanted, end_s - lasts_s[family])
     new = np.empty(len(starts))
-    new[swapped] = np.sort(starts)
+    new[np.argsort(wanted, kind="stable")] = np.sort(starts)
     return new
 
 

@@ -123,3 +123,30 @@ def test_wrong_values_and_files_are_refused(tmp_path: File) -> None:
     (tmp_path / "text").write_text("{}")
     with pytest.raises(TraceError, match="must be what `kvsim trace fit` writes"):
         read_twin(tmp_path / "text")
+
+
+@pytest.mark.parametrize("factor", [0.5, 2.0, 7.3, 30.0])
+def test_the_factor_scales_the_rate_and_nothing_else(factor: float, tmp_path: File) -> None:
+    trace = generate_requests(preset("chat"), 2_000)
+    rng = np.random.default_rng(0)
+    secret = rng.choice(2**40, int(trace.block_ids.max()) + 1, replace=False) + 2**41
+    names = np.arange(len(trace)) + 2**50
+    named = replace(trace, block_ids=secret[trace.block_ids], request_id=names)
+    write_twin(fit(named), tmp_path / "a.twin")
+    drawn = draw(read_twin(tmp_path / "a.twin"), factor=factor, seed=1)
+
+    n = factor * len(trace)
+    assert len(drawn) == pytest.approx(n, rel=0.03)
+    assert drawn.session.max() + 1 == pytest.approx(factor * (trace.session.max() + 1), rel=0.01)
+    span_s = trace.arrival_s[-1] - trace.arrival_s[0]
+    assert drawn.arrival_s[-1] - drawn.arrival_s[0] == pytest.approx(span_s, rel=0.1)
+    tenths = [np.histogram(t.arrival_s, 10, (0, span_s))[0] for t in (trace, drawn)]
+    # the same share of the requests at the same time, but for the scatter of so few
+    assert np.abs(tenths[1] / len(drawn) - tenths[0] / len(trace)).max() < 0.02
+    for column in ("input_tokens", "output_tokens", "turn"):
+        was, now = (np.sort(getattr(t, column)) for t in (trace, drawn))
+        at = np.linspace(0, 1, 200)
+        shares = [np.searchsorted(x, np.quantile(was, at), "right") / len(x) for x in (was, now)]
+        assert np.abs(shares[0] - shares[1]).max() < 0.05, column
+    assert not np.isin(drawn.block_ids, secret).any()
+    assert not np.isin(drawn.request_id, names).any()
