@@ -333,9 +333,10 @@ def _call(callee: Any, text: _Text) -> Any:
         builder.call(function, [place, error, *packed])
         return context.get_returned_value(builder, callee.restype, builder.load(place))
 
-    write_call.signature = callee.argtypes
-    write_call.libs = (text,)
-    return write_call
+    call: Any = write_call
+    call.signature = callee.argtypes
+    call.libs = (text,)
+    return call
 
 
 def _is_small_integer(kind: Any) -> bool:
