@@ -101,6 +101,12 @@ def prefetch() -> Any:
     return _intrinsics().prefetch
 
 
+@late
+def lowest_bit() -> Any:
+    """`lowest_bit(word)`: the number of the lowest bit that is set in an int64 other than 0."""
+    return _intrinsics().lowest_bit
+
+
 def record_at(dtype: np.dtype[Any]) -> Any:
     """Define `record(address)`: the record of a dtype at an address."""
     return late(lambda: _intrinsics().record_at(dtype))

@@ -82,6 +82,16 @@ def prefetch(typing_context: Any, address: Any) -> Any:
     return types.none(types.int64), codegen
 
 
+@intrinsic
+def lowest_bit(typing_context: Any, word: Any) -> Any:
+    """The number of the lowest bit that is set, from 0; of 0 it is undefined."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.cttz(args[0], ir.IntType(1)(1))
+
+    return types.int64(types.int64), codegen
+
+
 def c_call(n_ints: int, n_floats: int) -> Any:
     """Make an intrinsic that calls the C function at an address: int64s, then doubles."""
 

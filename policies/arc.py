@@ -15,11 +15,8 @@ from .ghosts import (
     change_list,
     deepest_ghost,
     drop_oldest,
-    forget,
     ghosts,
-    is_at,
     make_ghosts,
-    n_alike,
     n_ghosts,
     remember,
 )
@@ -36,7 +33,6 @@ from .order import (
 from .queues import (
     NOBODY,
     deepest,
-    enter,
     first,
     join_above,
     leave,
@@ -48,6 +44,7 @@ from .queues import (
     spans,
     withdraw,
 )
+from .remembered import enter_by_ghosts
 
 ONCE, OFTEN, RETURNING = 0, 1, 2
 """Queues, and lists of ghosts; RETURNING are ghosts that a request brings back."""
@@ -69,34 +66,28 @@ def _adapt(s: State, home: int) -> None:
         which = int(known.list)
         n_own, n_other = n_ghosts(s.ghosts, which), n_ghosts(s.ghosts, ONCE + OFTEN - which)
         if which != RETURNING:
+            end = float(s.capacity_blocks) if which == ONCE else 0.0
             for _ in range(known.n_blocks):
+                if s.once_target == end:
+                    break
                 shift = n_other / n_own if n_other > n_own else 1.0
                 if which == ONCE:
-                    s.once_target = min(s.once_target + shift, float(s.capacity_blocks))
+                    s.once_target = min(s.once_target + shift, end)
                 else:
-                    s.once_target = max(s.once_target - shift, 0.0)
+                    s.once_target = max(s.once_target - shift, end)
                 n_own -= 1
             if which == OFTEN:
                 s.is_often_back = 1
             change_list(s.ghosts, ghost, RETURNING)
         ghost = int(known.above)
+    # what a request was told to lack may never come, if a timed run has no room for it
+    drop_oldest(s.ghosts, RETURNING, n_ghosts(s.ghosts, RETURNING) - 2 * s.capacity_blocks)
 
 
 @inner
 def _insert(s: State, block: Block) -> None:
-    key, n = int(block.key), int(block.n_blocks)
-    _adapt(s, key)
     s.is_often_back = 0
-    ghost = deepest_ghost(s.ghosts, key)
-    done = 0
-    while done < n:
-        is_known = is_at(s.ghosts, ghost, key - done)
-        n_part = n_alike(s.ghosts, ghost, key - done, n - done)
-        if is_known:
-            ghost = int(ghosts(s.ghosts)[ghost].above)
-        enter(s.queues, block, done, n_part, OFTEN if is_known else ONCE)
-        done += n_part
-    forget(s.ghosts, key)
+    enter_by_ghosts(s.queues, s.ghosts, block, OFTEN, ONCE)
     n_once, n_often = n_blocks(s.queues, ONCE), n_blocks(s.queues, OFTEN)
     drop_oldest(s.ghosts, ONCE, n_once + n_ghosts(s.ghosts, ONCE) - s.capacity_blocks)
     n_known = n_once + n_often + n_ghosts(s.ghosts, ONCE) + n_ghosts(s.ghosts, OFTEN)
@@ -135,7 +126,7 @@ def _event(event: int, state: int, block: Block) -> float:
         withdraw(q, block.block_id)
     elif event == EVENT_EVICT:
         span = spans(q)[deepest(q, block.block_id)]
-        remember(s.ghosts, span.home, int(block.key), int(block.n_blocks), span.queue)
+        remember(s.ghosts, span.home, int(block.key), int(block.n_blocks), span.queue, 0)
         leave(q, block)
     return 0.0
 
@@ -147,8 +138,7 @@ class Arc(CompiledPolicy):
     of blocks used once and one of blocks used more often, both in order of last use, and the
     ghosts of either. A missed block found among the ghosts of one queue shifts the target length
     of the first queue in that one's favour. A request shifts it for all its ghosts before room is
-    made for its first block, in a cache-only replay; in a timed run, where a block's content is
-    known once it is computed, for the evictions after its own. Deviation: if the queue whose turn
+    made for its first block. Deviation: if the queue whose turn
     it is has no candidate, the other one gives up a block.
     """
 

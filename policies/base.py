@@ -170,8 +170,13 @@ class Policy(ABC):
     """Whether of blocks used by the same requests the deeper one never scores lower: then those of
     a run leave one after the other as if they scored alike, and `is_uniform` may stay."""
     hears_misses: ClassVar[bool] = False
-    """Whether a policy with its own order is told, before room is made for them, which blocks a
-    request lacks. Only a cache-only replay knows."""
+    """Whether a policy with its own order is told which blocks a request lacks.
+
+    That is once a request, deepest block first, after the uses of what it found and before room is
+    made for any of them: in a timed run when it leaves the queue (again if it was preempted since;
+    of what is loaded before its turn when that begins), in a lower tier when a block is about to
+    enter it. A block that the cache holds is none, even if the request must compute it again.
+    """
 
     @abstractmethod
     def bind(self, setting: Setting) -> Binding:
@@ -307,7 +312,8 @@ class EvictionPolicy(Policy):
         return type(self)()
 
     def bind(self, setting: Setting) -> Binding:
-        from .order import HOOKED, N_FEATURES
+        from .order import HOOKED
+        from .records import features_at
 
         binding = Binding(mode=HOOKED, hears_misses=self.hears_misses)
         copies = [self.fresh(setting) for _ in range(setting.n_caches)]
@@ -315,15 +321,15 @@ class EvictionPolicy(Policy):
             (p.add, p.remove, None, p.on_insert, p.on_hit, p.on_evict, p.on_miss) for p in copies
         ]
 
-        def on_event(event: int, cache: int, block_id: int, *features: Any) -> float:
+        def on_event(event: int, cache: int, block_id: int, where: int, n_blocks: float) -> float:
             handler = handlers[cache][event]
             if handler is None:
                 return float(copies[cache].victim())
-            handler(Block(block_id, *features))
+            handler(Block(block_id, *features_at(where), int(n_blocks)))
             return 0.0
 
         binding.states = list(range(setting.n_caches))
-        binding.event = python_function(on_event, 3, N_FEATURES - 1, binding)
+        binding.event = python_function(on_event, 4, 1, binding)
         return binding
 
 

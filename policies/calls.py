@@ -48,15 +48,16 @@ def compiled_score(policy: type[ScorePolicy]) -> int:
 
 
 def compiled_event(policy: type[CompiledPolicy], function: Callable[..., float]) -> int:
-    from .records import N_FEATURES
+    from .records import features, items_at
 
     event_function: Any = inner(function)
     make: Any = Block
 
-    def call(event: int, state: int, block_id: int, *features: float) -> float:
-        return float(event_function(event, state, make(block_id, *features)))
+    def call(event: int, state: int, block_id: int, where: int, n_blocks: float) -> float:
+        about = features(items_at(where, 1), 0, n_blocks)
+        return float(event_function(event, state, make(block_id, *about)))
 
-    return c_function_of(policy, call, 3, N_FEATURES - 1)
+    return c_function_of(policy, call, 4, 1)
 
 
 def compiled_value(policy: type[QueuePolicy]) -> int:

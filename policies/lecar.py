@@ -14,12 +14,11 @@ from ..kernels import inner, view
 from .base import Block, CompiledPolicy, Setting
 from .draws import draw_share, make_generator
 from .ghosts import (
+    cut_once,
     deepest_ghost,
-    drop_oldest,
     forget,
     ghosts,
     make_ghosts,
-    n_ghosts,
     remember,
 )
 from .order import (
@@ -44,7 +43,7 @@ BY_LRU, BY_LFU = 0, 1
 """Lists of ghosts: who evicted them. The mark of a ghost is the number of uses before."""
 
 ADDRESSES = ("generator", "streak", "ghosts", "items", "heaps")
-SIZES = ("n_items", "ghost_blocks", "n_uses", "chosen", "is_cut_due")
+SIZES = ("n_items", "n_uses", "chosen")
 SHARES = ("lru_weight", "learning_rate", "discount")
 STATE = np.dtype([(n, "i8") for n in (*ADDRESSES, *SIZES)] + [(n, "f8") for n in SHARES])
 """`items` and `heaps` are two: every candidate is in the heap of LRU and in that of LFU. The key of
@@ -56,7 +55,7 @@ State = Any  # a record of STATE
 @inner
 def _learn(s: State, home: int) -> None:
     """Blame whichever rule evicted blocks that are back, the more the shorter they were away."""
-    ghost = deepest_ghost(s.ghosts, home)
+    known_deepest = ghost = deepest_ghost(s.ghosts, home)
     while ghost != NOBODY:
         known = ghosts(s.ghosts)[ghost]
         regret = s.discount ** float(s.n_uses - known.mark)
@@ -65,17 +64,13 @@ def _learn(s: State, home: int) -> None:
         lfu = (1.0 - s.lru_weight) * (kept if known.list == BY_LFU else 1.0)
         s.lru_weight = lru / (lru + lfu)
         ghost = int(known.above)
-    forget(s.ghosts, home)
+    forget(s.ghosts, known_deepest)
 
 
 @inner
 def _evict(s: State, home: int, block: Block) -> None:
-    if s.is_cut_due:
-        for which in (BY_LRU, BY_LFU):
-            drop_oldest(s.ghosts, which, n_ghosts(s.ghosts, which) - s.ghost_blocks)
-        s.is_cut_due = 0
-    ghost = remember(s.ghosts, home, int(block.key), int(block.n_blocks), s.chosen)
-    ghosts(s.ghosts)[ghost].mark = s.n_uses
+    cut_once(s.ghosts)
+    remember(s.ghosts, home, int(block.key), int(block.n_blocks), s.chosen, s.n_uses)
 
 
 def _event(event: int, state: int, block: Block) -> float:
@@ -94,8 +89,6 @@ def _event(event: int, state: int, block: Block) -> float:
         see(s.streak, block)
         if event == EVENT_INSERT:
             by_lru[x].key = int(block.key)
-            _learn(s, int(block.key))
-            s.is_cut_due = 1
         s.n_uses += int(block.n_blocks)
         by_lru[x].rank = float(s.n_uses)
         by_lfu[x].rank = block.n_hits
@@ -120,8 +113,7 @@ class Lecar(CompiledPolicy):
     Vietri et al., "Driving Cache Replacement with ML-based LeCaR" (HotStorage 2018): each eviction
     is by one of the two, drawn by their weights; who evicted a block that returns while it is
     remembered loses weight, by the factor exp(-learning_rate * discount**uses since then).
-    In a timed run, where a block's content is known once it is computed, a returning block shifts
-    the weights for the evictions after its own. Deviations: after the victim go the blocks above it
+    Deviations: after the victim go the blocks above it
     that share its past, as long as the request needs room; only then is drawn again. The ghost
     lists are cut once a request, before its first eviction.
     """
@@ -149,10 +141,11 @@ class Lecar(CompiledPolicy):
         state = np.zeros(1, STATE)
         state["generator"] = make_generator(setting, cache)
         state["streak"] = make_streak(setting)
-        state["ghosts"] = make_ghosts(setting, 2 * (ghost_blocks + capacity), 2)
+        state["ghosts"] = make_ghosts(
+            setting, 2 * (ghost_blocks + capacity), 2, list_blocks=ghost_blocks
+        )
         state["items"], state["heaps"] = items.ctypes.data, heaps.ctypes.data
         state["n_items"] = setting.n_items
-        state["ghost_blocks"] = ghost_blocks
         state["lru_weight"] = 0.5
         state["learning_rate"] = self.learning_rate
         state["discount"] = self.forgotten_share ** (1 / capacity)

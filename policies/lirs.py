@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..kernels import inner, view
 from .base import Block, CompiledPolicy, Setting
 from .ghosts import (
-    NOBODY,
+    cut_once,
     deepest_ghost,
     drop_oldest,
     forget,
@@ -20,10 +20,10 @@ from .ghosts import (
     is_at,
     make_ghosts,
     n_alike,
-    n_ghosts,
     oldest_ghost,
     remember,
 )
+from .lines import NOBODY
 from .order import (
     EVENT_ADD,
     EVENT_EVICT,
@@ -54,7 +54,7 @@ from .queues import (
 
 HOT, COLD = 0, 1
 
-SIZES = ("hot_blocks", "ghost_blocks", "n_uses", "bottom", "bottom_before", "last", "is_cut_due")
+SIZES = ("hot_blocks", "n_uses", "bottom", "bottom_before", "last")
 STATE = np.dtype([(name, "i8") for name in ("queues", "ghosts", *SIZES)])
 """`bottom`: number of the last use of the hot block unused for longest. What was used after it is
 on the stack of the paper, and only that. `bottom_before`: the same before the current request,
@@ -113,7 +113,7 @@ def _cool(s: State) -> None:
 @inner
 def _insert(s: State, block: Block) -> None:
     key, n = int(block.key), int(block.n_blocks)
-    ghost = deepest_ghost(s.ghosts, key)
+    known_deepest = ghost = deepest_ghost(s.ghosts, key)
     done = 0
     while done < n:
         is_known = is_at(s.ghosts, ghost, key - done)
@@ -131,8 +131,7 @@ def _insert(s: State, block: Block) -> None:
             _use(s, enter(s.queues, block, done, n_now, queue))
             _cool(s)
             done += n_now
-    forget(s.ghosts, key)
-    s.is_cut_due = 1
+    forget(s.ghosts, known_deepest)
 
 
 @inner
@@ -151,15 +150,12 @@ def _hit(s: State, x: int) -> None:
 
 @inner
 def _evict(s: State, block: Block) -> None:
-    if s.is_cut_due:
-        drop_oldest(s.ghosts, 0, n_ghosts(s.ghosts, 0) - s.ghost_blocks)
-        s.is_cut_due = 0
+    cut_once(s.ghosts)
     x = deepest(s.queues, block.block_id)
     span, key = spans(s.queues)[x], int(block.key)
     used = _used(s.queues, x)
     if span.queue == COLD and used >= s.bottom:
-        ghost = remember(s.ghosts, span.home, key, int(block.n_blocks), 0)
-        ghosts(s.ghosts)[ghost].mark = used + key
+        remember(s.ghosts, span.home, key, int(block.n_blocks), 0, used + key)
     leave(s.queues, block)
     _prune(s)
     ghost = oldest_ghost(s.ghosts, 0)
@@ -218,8 +214,9 @@ class Lirs(CompiledPolicy):
         ghost_blocks = int(capacity * self.ghost_share)
         state = np.zeros(1, STATE)
         state["queues"] = make_queues(setting, 2)
-        state["ghosts"] = make_ghosts(setting, ghost_blocks + 2 * capacity)
+        state["ghosts"] = make_ghosts(
+            setting, ghost_blocks + 2 * capacity, list_blocks=ghost_blocks
+        )
         state["last"] = -1
         state["hot_blocks"] = capacity - max(1, int(capacity * self.cold_share))
-        state["ghost_blocks"] = ghost_blocks
         return state.view(np.int64)

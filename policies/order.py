@@ -83,16 +83,20 @@ def up_to(n_blocks: int, x: int) -> float:
     return float(min(n_blocks, MANY) * RUN_UNIT + x)
 
 
+ITEM_BYTES = ITEM.itemsize
+
 _call_score = c_call(1, N_FEATURES - 1)
 _call_value = c_call(1, 4)
-_call_event = c_call(3, N_FEATURES - 1)
+_call_event = c_call(4, 1)
 
 
 @inner
 def _goes_first(a: Entry, b: Entry) -> bool:
     """Whether `a` is evicted before `b`: lower rank, then longer unused, then deeper."""
-    if a.rank != b.rank:
-        return bool(a.rank < b.rank)
+    if a.rank < b.rank:
+        return True
+    if b.rank < a.rank:
+        return False
     if a.last != b.last:
         return bool(a.last < b.last)
     if a.depth != b.depth:
@@ -174,13 +178,14 @@ def heap_remove(items: Items, heaps: Heaps, base: int, x: int) -> None:
 
 
 @inner
-def notify_of_run(order: Order, items: Items, x: int, event: int, n_blocks: int) -> None:
+def notify_of_run(order: Order, items: Items, x: int, event: int, n_blocks: float) -> None:
     """Tell a hooked policy of an event of `n_blocks` of item `x`; NaN from it is its error.
 
     A miss is of no item yet: `x` only describes it.
     """
     block_id = -1 if event == EVENT_MISS else x
-    answer = _call_event(order.event, (event, order.state, block_id), features(items, x, n_blocks))
+    where = items.ctypes.data + x * ITEM_BYTES
+    answer = _call_event(order.event, (event, order.state, block_id, where), (n_blocks,))
     if answer != answer:
         order.error = NOT_A_NUMBER
         order.culprit = x
@@ -317,7 +322,8 @@ def victim(
     elif order.mode == SAMPLED:
         best = lowest(order, items, heaps, now_s)
     else:
-        answer = _call_event(order.event, (EVENT_VICTIM, order.state, -1), features(items, lo, 1))
+        where = items.ctypes.data + lo * ITEM_BYTES
+        answer = _call_event(order.event, (EVENT_VICTIM, order.state, -1, where), (1.0,))
         if RUN_UNIT <= answer < MANY * 2.0 * RUN_UNIT:
             order.at_most = int(answer) // RUN_UNIT
             answer -= float(order.at_most * RUN_UNIT)

@@ -4,7 +4,8 @@ A span is a number of consecutive blocks of one item that moved together, deepes
 blocks stood in the queue one by one, the deepest the oldest. An item, which may be a single block,
 is one span or several, from its deepest end up; a span may be cut in two. Lengths of queues count
 blocks. Every queue also knows its oldest *candidate*, the deepest span of an item that is one:
-what is in use or has a cached child keeps its place, and only `first` passes over it. A policy
+what is in use or has a cached child keeps its place, and only `first` passes over it. A move gives
+a span the next free place of all; when there is none left, the places are numbered anew. A policy
 holds the address of a record of QUEUES; no function here takes anything else.
 """
 
@@ -15,15 +16,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..kernels import inner, view
+from ..kernels import array_of, inner, record_at
 from .base import Setting
 from .block import Block
-from .order import ENTRY, Heaps, heap_first, heap_push, heap_remove, up_to
+from .firsts import clear_firsts, drop_first, first_of, make_firsts, put_first
+from .lines import LINE, NOBODY, line_up, line_up_behind, take_out
+from .order import up_to
 
 SPAN = np.dtype(
     [
-        ("rank", "f8"),
-        ("last", "i8"),
         ("inserted", "i8"),
         ("mark", "i8"),
         ("place", "i4"),
@@ -40,54 +41,38 @@ SPAN = np.dtype(
     align=True,
 )
 """A span: the depth of its deepest block, the next shallower span of its item, its neighbours and
-its queue; when its item was inserted, and `home`, the key of the deepest block that was inserted
-with it; `uses` and `mark` are the policy's to keep, the same for
-all its blocks. Spans are compared by rank, the number of their
-last move; `last` is never reached."""
+its queue; the place that its last move gave it; when its item was inserted, and `home`, the key of
+the deepest block that was inserted with it; `uses` and `mark` are the policy's to keep, the same
+for all its blocks."""
 
 ITEM = np.dtype([("deepest", "i4"), ("shallowest", "i4"), ("is_candidate", "i4")], align=True)
 
-QUEUE = np.dtype([("n_blocks", "i8"), ("oldest", "i4"), ("newest", "i4")], align=True)
+SIZES = ("n_items", "n_spans", "n_queues", "n_places", "next_place", "n_used", "n_free")
+QUEUES = np.dtype([(name, "i8") for name in (*SIZES, "items", "spans", "free", "queues", "firsts")])
+"""Sizes and addresses; there is no `firsts` if `first` will not be asked. Spans from `n_used` on
+were never used, and `n_free` others are on the stack `free`. `n_places`, of which `next_place` is
+free, is some times the spans in use: few enough to be in the processor's caches."""
 
-SIZES = ("n_items", "n_spans", "n_queues", "heap_entries", "n_moves", "n_used", "n_free")
-QUEUES = np.dtype([(name, "i8") for name in (*SIZES, "items", "spans", "free", "queues", "heaps")])
-"""Sizes and addresses; `heap_entries` is the length of a queue's heap of candidates, 0 if there is
-none. Spans from `n_used` on were never used, and `n_free` others are on the stack `free`."""
-
-NOBODY = -1
+FEWEST_PLACES = 1 << 12
+PLACES_A_SPAN = 4
 
 Queues = int  # the address of a record of QUEUES
 
 
-@inner
-def _sizes(q: Queues) -> Any:
-    return view(q, (1,), QUEUES)[0]
+_sizes = record_at(QUEUES)
+"""The record itself."""
 
 
-@inner
-def _items(q: Queues) -> NDArray[Any]:
-    return view(_sizes(q).items, (_sizes(q).n_items,), ITEM)
+def _array(name: str, shape: str, element: Any) -> Any:
+    """Make the compiled function from the record's address to one of its arrays."""
+    return array_of(QUEUES, name, shape, element, {})
 
 
-@inner
-def spans(q: Queues) -> NDArray[Any]:
-    """(n_spans,) of SPAN."""
-    return view(_sizes(q).spans, (_sizes(q).n_spans,), SPAN)
-
-
-@inner
-def _free(q: Queues) -> NDArray[np.int32]:
-    return view(_sizes(q).free, (_sizes(q).n_spans,), np.int32)
-
-
-@inner
-def _queues(q: Queues) -> NDArray[Any]:
-    return view(_sizes(q).queues, (_sizes(q).n_queues,), QUEUE)
-
-
-@inner
-def _heaps(q: Queues) -> Heaps:
-    return view(_sizes(q).heaps, (_sizes(q).n_queues * _sizes(q).heap_entries,), ENTRY)
+spans = _array("spans", "n_spans", SPAN)
+"""(n_spans,) of SPAN."""
+_items = _array("items", "n_items", ITEM)
+_free = _array("free", "n_spans", np.int32)
+_queues = _array("queues", "n_queues", LINE)
 
 
 # what there is
@@ -108,7 +93,7 @@ def oldest(q: Queues, queue: int) -> int:
 @inner
 def first(q: Queues, queue: int) -> int:
     """Return the oldest candidate of a queue; NOBODY if it has none."""
-    return heap_first(_heaps(q), queue * _sizes(q).heap_entries)
+    return first_of(_sizes(q).firsts, queue)
 
 
 @inner
@@ -150,45 +135,52 @@ def leaving(q: Queues, s: int, at_most: int) -> float:
 
 
 @inner
-def _is_in_heap(q: Queues, s: int) -> bool:
-    return bool(_sizes(q).heap_entries and is_candidate(q, s))
+def _may_be_first(q: Queues, s: int) -> bool:
+    return bool(_sizes(q).firsts and is_candidate(q, s))
+
+
+@inner
+def _number(q: Queues) -> None:
+    """Number the places anew, from 0 on."""
+    clear_firsts(_sizes(q).firsts, _sizes(q).n_places)
+    place = 0
+    for queue in range(_sizes(q).n_queues):
+        s = int(_queues(q)[queue].oldest)
+        while s != NOBODY:
+            spans(q)[s].place = place
+            if is_candidate(q, s):
+                put_first(_sizes(q).firsts, queue, place, s)
+            place += 1
+            s = int(spans(q)[s].newer)
+    _sizes(q).next_place = place
+    while _sizes(q).n_places < PLACES_A_SPAN * place:
+        _sizes(q).n_places *= 2
 
 
 @inner
 def _append(q: Queues, s: int, queue: int) -> None:
     """Put a span that is in no queue at the newest end of one."""
-    span, line = spans(q)[s], _queues(q)[queue]
+    span = spans(q)[s]
     span.queue = queue
-    span.newer = NOBODY
-    span.older = line.newest
-    if line.newest == NOBODY:
-        line.oldest = s
-    else:
-        spans(q)[line.newest].newer = s
-    line.newest = s
-    line.n_blocks += span.n_blocks
-    _sizes(q).n_moves += 1
-    span.rank = float(_sizes(q).n_moves)
-    if _is_in_heap(q, s):
-        heap_push(spans(q), _heaps(q), queue * _sizes(q).heap_entries, s)
+    if _sizes(q).firsts == 0:
+        line_up(spans(q), _queues(q)[queue], s)
+        return
+    if _sizes(q).next_place == _sizes(q).n_places:
+        _number(q)
+    line_up(spans(q), _queues(q)[queue], s)
+    span.place = _sizes(q).next_place
+    _sizes(q).next_place += 1
+    if is_candidate(q, s):
+        put_first(_sizes(q).firsts, queue, span.place, s)
 
 
 @inner
 def _unlink(q: Queues, s: int) -> None:
     """Take a span out of its queue."""
-    span = spans(q)[s]
-    line = _queues(q)[span.queue]
-    if _is_in_heap(q, s):
-        heap_remove(spans(q), _heaps(q), span.queue * _sizes(q).heap_entries, s)
-    if span.older == NOBODY:
-        line.oldest = span.newer
-    else:
-        spans(q)[span.older].newer = span.newer
-    if span.newer == NOBODY:
-        line.newest = span.older
-    else:
-        spans(q)[span.newer].older = span.older
-    line.n_blocks -= span.n_blocks
+    queue = int(spans(q)[s].queue)
+    if _may_be_first(q, s):
+        drop_first(_sizes(q).firsts, queue, spans(q)[s].place)
+    take_out(spans(q), _queues(q)[queue], s)
 
 
 @inner
@@ -248,25 +240,21 @@ def cut(q: Queues, s: int, n: int) -> None:
         return
     t = _new_span(q)
     rest = spans(q)[t]
-    rest.rank = span.rank
+    rest.place = span.place
     rest.inserted = span.inserted
     rest.mark = span.mark
     rest.depth = span.depth - n
     rest.n_blocks = span.n_blocks - n
     rest.item = span.item
     rest.above = span.above
-    rest.older = s
-    rest.newer = span.newer
     rest.queue = span.queue
     rest.uses = span.uses
     rest.home = span.home
+    line = _queues(q)[span.queue]
+    line.n_blocks -= rest.n_blocks
     span.n_blocks = n
     span.above = t
-    span.newer = t
-    if rest.newer == NOBODY:
-        _queues(q)[span.queue].newest = t
-    else:
-        spans(q)[rest.newer].older = t
+    line_up_behind(spans(q), line, t, s)
     if rest.above == NOBODY:
         _items(q)[span.item].shallowest = t
 
@@ -279,14 +267,12 @@ def join_above(q: Queues, s: int) -> None:
         rest = spans(q)[span.above]
         if rest.uses != span.uses or rest.mark != span.mark:
             return
+        line = _queues(q)[span.queue]
+        take_out(spans(q), line, int(span.above))
         _give_back(q, span.above)
+        line.n_blocks += rest.n_blocks
         span.n_blocks += rest.n_blocks
         span.above = rest.above
-        span.newer = rest.newer
-        if rest.newer == NOBODY:
-            _queues(q)[span.queue].newest = s
-        else:
-            spans(q)[rest.newer].older = s
         if rest.above == NOBODY:
             _items(q)[span.item].shallowest = s
 
@@ -308,9 +294,9 @@ def leave(q: Queues, block: Block) -> None:
         _unlink(q, s)
         _give_back(q, s)
         item.deepest = span.above
-        if span.above != NOBODY and _is_in_heap(q, span.above):
+        if span.above != NOBODY and _may_be_first(q, span.above):
             above = spans(q)[span.above]
-            heap_push(spans(q), _heaps(q), above.queue * _sizes(q).heap_entries, int(span.above))
+            put_first(_sizes(q).firsts, above.queue, above.place, span.above)
 
 
 @inner
@@ -318,38 +304,39 @@ def offer(q: Queues, x: int) -> None:
     """Note that an item became a candidate."""
     item = _items(q)[x]
     item.is_candidate = 1
-    if _sizes(q).heap_entries:
-        s = item.deepest
-        heap_push(spans(q), _heaps(q), spans(q)[s].queue * _sizes(q).heap_entries, int(s))
+    if _sizes(q).firsts:
+        span = spans(q)[item.deepest]
+        put_first(_sizes(q).firsts, span.queue, span.place, item.deepest)
 
 
 @inner
 def withdraw(q: Queues, x: int) -> None:
     """Note that an item is no candidate any more."""
     item = _items(q)[x]
-    if _sizes(q).heap_entries:
-        s = item.deepest
-        heap_remove(spans(q), _heaps(q), spans(q)[s].queue * _sizes(q).heap_entries, int(s))
+    if _sizes(q).firsts:
+        span = spans(q)[item.deepest]
+        drop_first(_sizes(q).firsts, span.queue, span.place)
     item.is_candidate = 0
 
 
 def make_queues(setting: Setting, n_queues: int, *, has_first: bool = True) -> Queues:
     """Make empty queues, which live as long as the run; `has_first` if `first` will be asked."""
-    heap_entries = setting.n_items + 2 if has_first else 0
     n_spans = max(setting.n_items, setting.capacity_blocks) + 1  # each has a block, cut or not
     arrays: dict[str, NDArray[Any]] = {
         "items": np.zeros(setting.n_items, ITEM),
         "spans": np.zeros(n_spans, SPAN),
         "free": np.zeros(n_spans, np.int32),
-        "queues": np.zeros(n_queues, QUEUE),
-        "heaps": np.empty(n_queues * heap_entries, ENTRY),
+        "queues": np.zeros(n_queues, LINE),
     }
     arrays["queues"]["oldest"] = arrays["queues"]["newest"] = NOBODY
-    if has_first:
-        arrays["heaps"]["x"][::heap_entries] = 0
     sizes = np.zeros(1, QUEUES)
     sizes["n_items"], sizes["n_spans"], sizes["n_queues"] = setting.n_items, n_spans, n_queues
-    sizes["heap_entries"] = heap_entries
+    sizes["n_places"] = FEWEST_PLACES
+    if has_first:
+        most_places = FEWEST_PLACES
+        while most_places < PLACES_A_SPAN * n_spans:
+            most_places *= 2
+        sizes["firsts"] = make_firsts(setting, n_queues, most_places)
     for name, array in arrays.items():
         sizes[name] = array.ctypes.data
     setting.keep(*arrays.values(), sizes)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+from struct import Struct
 from typing import Any
 
 import numpy as np
@@ -87,6 +89,8 @@ uses it, and how many do."""
 NOT_A_NUMBER = 1
 """Error: a score or value was NaN, or a Python policy raised."""
 
+_ITEM_AS_C = Struct("=dqiiiiiiddqdd")
+
 N_FEATURES = 12
 """Numbers that describe a block to a policy; see `kvsim.policies.base.Block` for their order."""
 
@@ -122,7 +126,7 @@ Order = Any  # a record of dtype ORDER
 
 
 @inner
-def features(items: Items, x: int, n_blocks: int) -> tuple[float, ...]:
+def features(items: Items, x: int, n_blocks: float) -> tuple[float, ...]:
     """Return what describes `n_blocks` blocks of an item to a policy, but for its number."""
     b = items[x]
     return (
@@ -136,5 +140,12 @@ def features(items: Items, x: int, n_blocks: int) -> tuple[float, ...]:
         float(b.hits),
         b.next_use,
         b.clock,
-        float(n_blocks),
+        n_blocks,
     )
+
+
+def features_at(where: int) -> tuple[Any, ...]:
+    """Return what describes an item at an address to a policy in Python, but for its size."""
+    item = _ITEM_AS_C.unpack(ctypes.string_at(where, _ITEM_AS_C.size))
+    _, last, _, depth, _, category, hits, key, last_s, inserted_s, inserted, clock, next_use = item
+    return key, depth, category, last, last_s, inserted, inserted_s, hits, next_use, clock

@@ -13,14 +13,11 @@ from ..kernels import inner, view
 from .base import Block, CompiledPolicy, Setting
 from .ghosts import (
     deepest_ghost,
-    drop_oldest,
     forget,
     ghosts,
     is_at,
     make_ghosts,
     n_alike,
-    n_ghosts,
-    remember,
 )
 from .order import (
     EVENT_ADD,
@@ -38,7 +35,6 @@ from .queues import (
     deepest,
     enter,
     first,
-    leave,
     leaving,
     make_queues,
     move,
@@ -47,11 +43,12 @@ from .queues import (
     spans,
     withdraw,
 )
+from .remembered import leave_to_ghosts
 
 SMALL, MAIN = 0, 1
 MOST_USES = 3
 
-NUMBERS = ("small_blocks", "ghost_blocks", "promote_at", "has_evicted", "is_cut_due")
+NUMBERS = ("small_blocks", "promote_at", "has_evicted")
 STATE = np.dtype([(name, "i8") for name in ("queues", "ghosts", *NUMBERS)])
 
 State = Any  # a record of STATE
@@ -89,7 +86,7 @@ def _victim(s: State) -> float:
 @inner
 def _insert(s: State, block: Block) -> None:
     q, key, n = s.queues, int(block.key), int(block.n_blocks)
-    ghost = deepest_ghost(s.ghosts, key)
+    known_deepest = ghost = deepest_ghost(s.ghosts, key)
     done = 0
     while done < n:
         is_known = is_at(s.ghosts, ghost, key - done)
@@ -103,20 +100,7 @@ def _insert(s: State, block: Block) -> None:
             ghost = int(ghosts(s.ghosts)[ghost].above)
         enter(q, block, done, n_part, queue)
         done += n_part
-    forget(s.ghosts, key)
-    s.is_cut_due = 1
-
-
-@inner
-def _evict(s: State, block: Block) -> None:
-    s.has_evicted = 1
-    if s.is_cut_due:
-        drop_oldest(s.ghosts, 0, n_ghosts(s.ghosts, 0) - s.ghost_blocks)
-        s.is_cut_due = 0
-    span = spans(s.queues)[deepest(s.queues, block.block_id)]
-    if span.queue == SMALL:
-        remember(s.ghosts, span.home, int(block.key), int(block.n_blocks), 0)
-    leave(s.queues, block)
+    forget(s.ghosts, known_deepest)
 
 
 def _event(event: int, state: int, block: Block) -> float:
@@ -137,7 +121,8 @@ def _event(event: int, state: int, block: Block) -> float:
     elif event == EVENT_REMOVE:
         withdraw(q, block.block_id)
     elif event == EVENT_EVICT:
-        _evict(s, block)
+        s.has_evicted = 1
+        leave_to_ghosts(q, s.ghosts, block, SMALL)
     return 0.0
 
 
@@ -170,8 +155,9 @@ class S3Fifo(CompiledPolicy):
         ghost_blocks = int(capacity * self.ghost_share)
         state = np.zeros(1, STATE)
         state["queues"] = make_queues(setting, 2)
-        state["ghosts"] = make_ghosts(setting, ghost_blocks + 2 * capacity)
+        state["ghosts"] = make_ghosts(
+            setting, ghost_blocks + 2 * capacity, list_blocks=ghost_blocks
+        )
         state["small_blocks"] = max(1, int(capacity * self.small_share))
-        state["ghost_blocks"] = ghost_blocks
         state["promote_at"] = self.promote_at
         return state.view(np.int64)

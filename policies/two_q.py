@@ -4,24 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..kernels import inner, view
+from ..kernels import view
 from .base import Block, CompiledPolicy, Setting
-from .ghosts import (
-    deepest_ghost,
-    drop_oldest,
-    forget,
-    ghosts,
-    is_at,
-    make_ghosts,
-    n_alike,
-    n_ghosts,
-    remember,
-)
+from .ghosts import make_ghosts
 from .order import (
     EVENT_ADD,
     EVENT_EVICT,
@@ -34,9 +23,7 @@ from .order import (
 from .queues import (
     NOBODY,
     deepest,
-    enter,
     first,
-    leave,
     leaving,
     make_queues,
     move,
@@ -45,40 +32,11 @@ from .queues import (
     spans,
     withdraw,
 )
+from .remembered import enter_by_ghosts, leave_to_ghosts
 
 IN, MAIN = 0, 1
 
-NUMBERS = ("in_blocks", "ghost_blocks", "is_cut_due")
-STATE = np.dtype([(name, "i8") for name in ("queues", "ghosts", *NUMBERS)])
-
-State = Any  # a record of STATE
-
-
-@inner
-def _insert(s: State, block: Block) -> None:
-    key, n = int(block.key), int(block.n_blocks)
-    ghost = deepest_ghost(s.ghosts, key)
-    done = 0
-    while done < n:
-        is_known = is_at(s.ghosts, ghost, key - done)
-        n_part = n_alike(s.ghosts, ghost, key - done, n - done)
-        if is_known:
-            ghost = int(ghosts(s.ghosts)[ghost].above)
-        enter(s.queues, block, done, n_part, MAIN if is_known else IN)
-        done += n_part
-    forget(s.ghosts, key)
-    s.is_cut_due = 1
-
-
-@inner
-def _evict(s: State, block: Block) -> None:
-    if s.is_cut_due:
-        drop_oldest(s.ghosts, 0, n_ghosts(s.ghosts, 0) - s.ghost_blocks)
-        s.is_cut_due = 0
-    span = spans(s.queues)[deepest(s.queues, block.block_id)]
-    if span.queue == IN:
-        remember(s.ghosts, span.home, int(block.key), int(block.n_blocks), 0)
-    leave(s.queues, block)
+STATE = np.dtype([(name, "i8") for name in ("queues", "ghosts", "in_blocks")])
 
 
 def _event(event: int, state: int, block: Block) -> float:
@@ -91,7 +49,7 @@ def _event(event: int, state: int, block: Block) -> float:
             return leaving(q, x, n_over if n_over > 0 else MANY)
         return leaving(q, first(q, MAIN) if n_over > 0 else first(q, IN), MANY)
     if event == EVENT_INSERT:
-        _insert(s, block)
+        enter_by_ghosts(q, s.ghosts, block, MAIN, IN)
     elif event == EVENT_HIT:
         x = deepest(q, block.block_id)
         while x != NOBODY:
@@ -103,7 +61,7 @@ def _event(event: int, state: int, block: Block) -> float:
     elif event == EVENT_REMOVE:
         withdraw(q, block.block_id)
     elif event == EVENT_EVICT:
-        _evict(s, block)
+        leave_to_ghosts(q, s.ghosts, block, IN)
     return 0.0
 
 
@@ -133,7 +91,8 @@ class TwoQ(CompiledPolicy):
         ghost_blocks = int(capacity * self.ghost_share)
         state = np.zeros(1, STATE)
         state["queues"] = make_queues(setting, 2)
-        state["ghosts"] = make_ghosts(setting, ghost_blocks + 2 * capacity)
+        state["ghosts"] = make_ghosts(
+            setting, ghost_blocks + 2 * capacity, list_blocks=ghost_blocks
+        )
         state["in_blocks"] = int(capacity * self.in_share)
-        state["ghost_blocks"] = ghost_blocks
         return state.view(np.int64)

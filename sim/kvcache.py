@@ -17,11 +17,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ..kernels import inner, prefetch
+from ..kernels import inner, prefetch, seldom
 from ..policies.order import (
     EVENT_EVICT,
     EVENT_HIT,
     EVENT_INSERT,
+    EVENT_MISS,
     HOOKED,
     add,
     notify,
@@ -118,6 +119,38 @@ def touch(c: State, instance: int, b: int, depth: int, category: int, now_s: flo
             item.category = category
         if order.mode == HOOKED:
             notify(order, items(c), b, EVENT_HIT)
+
+
+@seldom
+def tell_misses(
+    c: State,
+    instance: int,
+    keys: NDArray[np.int32],
+    first: int,
+    end: int,
+    category: int,
+    now_s: float,
+) -> None:
+    """Tell a policy that hears misses which keys, from `first` to before `end`, are not cached.
+
+    The deepest first, and before room is made for any of them.
+    """
+    order = orders(c)[instance]
+    if order.hears_misses == 0:
+        return
+    none = instance * sizes(c).n_blocks  # the item of the null block, which is left out
+    item = items(c)[none]
+    item.category = category
+    item.hits = 0
+    item.inserted = pools(c)[instance].n_inserted
+    item.last = pools(c)[instance].n_released
+    item.inserted_s = item.last_s = now_s
+    item.clock = order.clock
+    for k in range(end - 1, first - 1, -1):
+        if not holds(c, instance, keys[k]):
+            item.key = keys[k]
+            item.depth = k
+            notify(order, items(c), none, EVENT_MISS)
 
 
 @inner

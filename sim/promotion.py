@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..kernels import seldom
-from .kvcache import lookup, take, touch
+from .kvcache import lookup, take, tell_misses, touch
 from .recording import sign_evictions
 from .records import COMING, PROMOTED
 from .request_blocks import block_count, give_up_blocks, publish_loaded, write_keys
@@ -58,6 +58,7 @@ def promote(c: State, i: int, now_s: float) -> None:
                     touch(c, i, b, k, request.category, now_s)
                 request.n_held = hits
                 request.n_published = hits
+                tell_misses(c, i, keys, hits, hits + n, request.category, now_s)
                 for k in range(hits, hits + n):
                     tables(c)[i, table, k] = take(c, i, now_s)
                 if sizes(c).n_events:

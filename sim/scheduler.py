@@ -16,7 +16,7 @@ import numpy as np
 from ..calibration.latency import step_seconds
 from ..kernels import inner
 from .admission import FCFS, bring_forward
-from .kvcache import index_private, lookup, take, touch
+from .kvcache import index_private, lookup, take, tell_misses, touch
 from .promotion import demote_last, finish_promotions, promote
 from .recording import log_step, record_event, sample, sign_evictions
 from .records import (
@@ -47,6 +47,7 @@ from .state import (
     items,
     latency,
     marks,
+    orders,
     pools,
     preempted,
     requests,
@@ -346,6 +347,17 @@ def _leave_queue(c: State, i: int, r: int, hits: int, now_s: float) -> None:
     request.n_held = hits
     request.n_published = hits
     request.computed = hits * block_size
+    _tell_misses(c, i, r, now_s)
+
+
+@inner
+def _tell_misses(c: State, i: int, r: int, now_s: float) -> None:
+    """Tell the policy what a request that leaves the queue lacks, behind the blocks it holds."""
+    request = requests(c)[r]
+    if orders(c)[i].hears_misses and sizes(c).prefix_caching:
+        n_full = request.known // sizes(c).block_size
+        keys = table_keys(c)[i, request.table]
+        tell_misses(c, i, keys, request.n_held, n_full, request.category, now_s)
 
 
 @inner
@@ -390,6 +402,7 @@ def _wait_for_promotion(c: State, i: int, r: int, now_s: float) -> None:
     instance.n_promoted -= 1
     request.late_tokens = request.n_loading * sizes(c).block_size
     instance.late_blocks += request.n_loading
+    _tell_misses(c, i, r, now_s)
     instance.waiting_head = request.after
     instance.n_waiting -= 1
     _join_loading(c, i, r)

@@ -177,7 +177,7 @@ def _fill(
     n_slots = 1 << (2 * config.blocks).bit_length()
     blocks = np.zeros(n_all, TIER_BLOCK)
     slots = np.full((n_caches, n_slots), -1, np.int32)
-    items = np.zeros(1 if binding.mode == LRU_LIST else n_all, ITEM)
+    items = np.zeros(1 if binding.mode == LRU_LIST else n_all + 1, ITEM)  # one to tell of
     binding.kept_alive += [heaps, blocks, slots, items]
     tiers["write"] = WRITES.index(config.write)
     tiers["min_hits"] = config.min_hits if config.write == "selective" else 0

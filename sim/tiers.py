@@ -33,6 +33,7 @@ from ..policies.order import (
     EVENT_EVICT,
     EVENT_HIT,
     EVENT_INSERT,
+    EVENT_MISS,
     HOOKED,
     LRU_LIST,
     Heaps,
@@ -74,7 +75,7 @@ def _slots(tier: Tier) -> NDArray[np.int32]:
 
 @inner
 def _items(tier: Tier) -> Items:
-    return items_at(tier.items, tier.n_all)
+    return items_at(tier.items, tier.n_all + 1)
 
 
 @inner
@@ -242,6 +243,7 @@ def send(
             continue
         if _held(tier, key) >= 0:
             return
+        _tell_miss(c, q, key, depth, category, now_s)
         dropped, dropped_depth, dropped_category = _room(c, q, now_s)
         x = tier.free_head
         if x < 0:
@@ -263,6 +265,24 @@ def send(
             at_s = now_s
         elif write == SELECTIVE:
             return
+
+
+@seldom
+def _tell_miss(c: State, q: int, key: int, depth: int, category: int, now_s: float) -> None:
+    """Tell a policy that hears misses that a cache lacks a key, which is about to enter it."""
+    tier = tiers(c)[q]
+    order = tier_orders(c)[q]
+    if order.hears_misses == 0:
+        return
+    item = _items(tier)[tier.n_all]
+    item.key = key
+    item.depth = depth
+    item.category = category
+    item.hits = 0
+    item.inserted = item.last = tier.n_uses
+    item.inserted_s = item.last_s = now_s
+    item.clock = order.clock
+    notify(order, _items(tier), tier.n_all, EVENT_MISS)
 
 
 @seldom
@@ -532,6 +552,7 @@ def _keep_on_host(c: State, i: int, key: int, depth: int, category: int, now_s: 
     tier = tiers(c)[q]
     if tier.n_blocks == 0 or tier.is_exclusive or _held(tier, key) >= 0:
         return
+    _tell_miss(c, q, key, depth, category, now_s)
     dropped, dropped_depth, dropped_category = _room(c, q, now_s)
     if tier.free_head >= 0:
         tier.n_kept += 1

@@ -79,7 +79,7 @@ def play_with_ghosts(g, actions, homes, sizes, cached, found):
     for i in range(len(homes)):
         home = homes[i]
         if actions[i] == 0:
-            forget(g, home)
+            forget(g, deepest_ghost(g, home))
             cached[home] = 10
         elif actions[i] == 1:
             drop_oldest(g, 1, sizes[i])
@@ -87,7 +87,7 @@ def play_with_ghosts(g, actions, homes, sizes, cached, found):
             n = min(cached[home], sizes[i])
             if n:
                 key = home - 10 + cached[home]
-                remember(g, home, key, n, actions[i] % 2)
+                remember(g, home, key, n, actions[i] % 2, 0)
                 cached[home] -= n
         found[i, 0] = n_ghosts(g, 0)
         found[i, 1] = n_ghosts(g, 1)

@@ -12,8 +12,11 @@ from cases import REJECTED, Case, random_case, run_engine
 
 from kvsim import PolicyError
 from kvsim.policies import POLICIES, Block, EvictionPolicy, Policy, ScorePolicy
+from kvsim.policies.base import Setting
 from kvsim.policies.lru import Lru
 from kvsim.policies.workload_aware import WorkloadAware
+from kvsim.sim.prefix_replay import replay
+from kvsim.traces.prefix_tree import compile_tree
 
 FINISHED = 2
 
@@ -135,6 +138,56 @@ def one_at_a_time(case: Case) -> Case:
     )
     settings = replace(case.settings, n_blocks=max(8, case.settings.n_blocks), watermark=0.0)
     return replace(case, settings=settings, rows=rows)
+
+
+class Listens(LruByEvents):
+    """Lru that keeps what it is told to lack: time, depth, key, and the blocks cached then."""
+
+    hears_misses = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.heard: list[tuple[float, int, int, int]] = []
+
+    def on_miss(self, block: Block) -> None:
+        assert block.block_id == -1
+        seen = block.last_access_s, block.depth, block.key, len(self.cached)
+        self.heard.append(seen)
+
+    def fresh(self, setting: Setting) -> Listens:
+        return self
+
+
+def test_misses_are_heard_in_a_timed_run_as_in_a_cache_only_replay() -> None:
+    rng = np.random.default_rng(12)
+    n_heard = n_evictions = 0
+    for case in pressed_cases(12, 120):
+        size = case.settings.block_size + 1  # the last token of each prompt fills no block
+        rows = tuple(
+            replace(row, input_tokens=len(row.path) * size + 1, names_output=False)
+            for row in one_at_a_time(case).rows
+        )
+        n_blocks = int(rng.integers(9, 16))
+        settings = replace(
+            case.settings, block_size=size, n_blocks=n_blocks, prefix_caching=True, watermark=0.0
+        )
+        alone = replace(one_at_a_time(case), rows=rows, settings=settings, id_tokens=size)
+        timed, replayed = Listens(), Listens()
+        found = run_engine(alone, policy=timed)
+        trace = alone.trace()
+        replay(
+            compile_tree(trace, size, partial_blocks=False),
+            replayed,
+            n_blocks - 2,  # one is the null block, one takes the last token of each prompt
+            arrival_s=trace.arrival_s,
+            category=trace.category,
+            category_names=trace.category_names,
+        )
+        assert timed.heard == replayed.heard, alone
+        n_heard += len(timed.heard)
+        n_evictions += int(found.prepared.cluster.pools["evictions"].sum())
+    assert n_heard > 1000
+    assert n_evictions > 300
 
 
 def test_one_request_at_a_time_the_offline_policy_hits_most() -> None:
