@@ -106,6 +106,8 @@ class Binding:
     n_samples: int = 0
     """Candidates whose values are compared at an eviction; 0 for all. Of a sampled policy only,
     like what follows up to `demands`."""
+    is_searched: bool = False
+    """Whether `value` is the function that searches the sample, not that of one value."""
     generators: list[int] = field(default_factory=list)
     window: int = 0
     """Waiting requests that are looked at; 0: the policy does not ask for the queue."""
@@ -131,6 +133,7 @@ class Binding:
         orders["params"] = self.params.ctypes.data
         orders["n_params"] = self.params.shape[1]
         orders["n_samples"] = self.n_samples
+        orders["is_searched"] = self.is_searched
         if self.generators:
             orders["generator"] = self.generators
         orders["window"] = self.window
@@ -313,7 +316,7 @@ class EvictionPolicy(Policy):
 
     def bind(self, setting: Setting) -> Binding:
         from .order import HOOKED
-        from .records import features_at
+        from .records import block_at
 
         binding = Binding(mode=HOOKED, hears_misses=self.hears_misses)
         copies = [self.fresh(setting) for _ in range(setting.n_caches)]
@@ -325,7 +328,7 @@ class EvictionPolicy(Policy):
             handler = handlers[cache][event]
             if handler is None:
                 return float(copies[cache].victim())
-            handler(Block(block_id, *features_at(where), int(n_blocks)))
+            handler(block_at(block_id, where, int(n_blocks)))
             return 0.0
 
         binding.states = list(range(setting.n_caches))

@@ -57,7 +57,7 @@ class Continuum(SampledPolicy):
     """Seconds to compute a token's attention to one before it; 0 from a host."""
     train_share: float = 0.3
     """Share of the trace's requests whose gaps are learnt, above 0 and at most 1."""
-    n_samples: int = 64
+    n_samples: int = 32
     """Candidates compared at an eviction; 0 for all."""
 
     compiled = True
@@ -70,7 +70,7 @@ class Continuum(SampledPolicy):
         if p[SHARE] < 0 or now.now_s <= p[LEARNT_S]:
             if saved_s > PRIOR_MEAN_S:
                 ttl_s = PRIOR_MEAN_S * math.log(saved_s / PRIOR_MEAN_S)
-        else:
+        elif now.now_s - block.last_access_s < p[QUANTILES + N_QUANTILES - 1]:  # the longest
             best_s = 0.0
             for i in range(N_QUANTILES):
                 share = p[SHARE] * (i + 1.0) / N_QUANTILES

@@ -29,7 +29,7 @@ def draw(generator: Generator) -> np.uint64:
 @inner
 def draw_below(generator: Generator, n: int) -> int:
     """Draw a number from 0 to n - 1."""
-    return int(np.int64(draw(generator) % np.uint64(n)))
+    return int(np.int64(((draw(generator) >> np.uint64(32)) * np.uint64(n)) >> np.uint64(32)))
 
 
 @inner

@@ -44,7 +44,7 @@ class LearnedReuse(SampledPolicy):
     """Share of the trace's requests that it learns from, above 0 and at most 1."""
     life_s: float = 300.0
     """Seconds within which a reuse counts."""
-    n_samples: int = 64
+    n_samples: int = 32
     """Candidates compared at an eviction; 0 for all."""
 
     compiled = True

@@ -66,7 +66,7 @@ class LsmGnn(SampledPolicy):
     """Seconds of history a refit looks back on; inf for all of it."""
     min_gap_s: float = 0.3
     """Reuses after shorter gaps are not counted, seconds."""
-    n_samples: int = 64
+    n_samples: int = 32
     """Candidates compared at an eviction; 0 for all."""
     window: int = 64
     """Waiting requests looked at."""

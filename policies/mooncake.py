@@ -40,7 +40,7 @@ class Mooncake(SampledPolicy):
     """Categories under a soft pin, joined by +."""
     hard_pins: str = ""
     """Categories under a hard pin, joined by +."""
-    n_samples: int = 64
+    n_samples: int = 32
     """Candidates compared at an eviction; 0 for all."""
 
     compiled = True

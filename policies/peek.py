@@ -28,7 +28,7 @@ class Peek(SampledPolicy):
 
     window: int = 256
     """Waiting requests looked at."""
-    n_samples: int = 64
+    n_samples: int = 32
     """Candidates compared at an eviction; 0 for all."""
     refresh_steps: int = 1
     """Scheduler steps between two looks."""

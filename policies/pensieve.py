@@ -38,7 +38,7 @@ class Pensieve(SampledPolicy):
 
     break_even_blocks: float = BREAK_EVEN_BLOCKS
     """Blocks before a block from which on attention to them costs more than all else."""
-    n_samples: int = 64
+    n_samples: int = 32
     """Candidates compared at an eviction; 0 for all."""
 
     compiled = True

@@ -196,7 +196,7 @@ class _Samples(Chooser):
         self._generator = z = (self._generator + 0x9E3779B97F4A7C15) & mask
         z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & mask
         z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & mask
-        return (z ^ (z >> 31)) % n
+        return (((z ^ (z >> 31)) >> 32) * n) >> 32
 
     def _rank(self, block: Block, now_s: float) -> tuple[float, int, int]:
         queue = self._queue

@@ -23,7 +23,7 @@ class QueueInformedLru(SampledPolicy):
 
     window: int = 256
     """Waiting requests looked at; vLLM's max_num_seqs is 256 unless set."""
-    n_samples: int = 64
+    n_samples: int = 32
     """Candidates compared at an eviction; 0 for all."""
     refresh_steps: int = 1
     """Scheduler steps between two looks."""

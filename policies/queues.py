@@ -20,7 +20,8 @@ from ..kernels import array_of, inner, record_at
 from .base import Setting
 from .block import Block
 from .firsts import clear_firsts, drop_first, first_of, make_firsts, put_first
-from .lines import LINE, NOBODY, line_up, line_up_behind, take_out
+from .lines import LINE, line_up, line_up_behind, take_out
+from .lines import NOBODY as NOBODY
 from .order import up_to
 
 SPAN = np.dtype(

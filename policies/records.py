@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..kernels import inner, view
+from .block import Block
 
 ITEM = np.dtype(
     [
@@ -56,6 +57,7 @@ ORDER = np.dtype(
         ("params", "i8"),
         ("n_params", "i8"),
         ("n_samples", "i8"),
+        ("is_searched", "i8"),
         ("generator", "i8"),
         ("window", "i8"),
         ("refresh_steps", "i8"),
@@ -77,10 +79,11 @@ ORDER = np.dtype(
     align=True,
 )
 """One cache's order: its mode, the C addresses of the policy's functions, its ageing clock. From
-`params` on, what a sampled policy needs: the address of its parameters, its random numbers, and
-its last look at the waiting queue (see `kvsim.sim.look_ahead`). `at_most`: blocks of the last
-victim's run that may go before the policy is asked again. From `named` on: what follows a victim
-of a sample (see `kvsim.policies.sampling`)."""
+`params` on, what a sampled policy needs: the address of its parameters, whether `value` searches
+the sample itself instead of giving one value, its random numbers, and its last look at the waiting
+queue (see `kvsim.sim.look_ahead`). `at_most`: blocks of the last victim's run that may go before
+the policy is asked again. From `named` on: what follows a victim of a sample (see
+`kvsim.policies.sampling`)."""
 
 DEMAND = np.dtype([("next_start", "f8"), ("n_users", "i4"), ("scan", "i4")], align=True)
 """What the queue scan number `scan` found of an item: place of the first waiting request that
@@ -90,6 +93,7 @@ NOT_A_NUMBER = 1
 """Error: a score or value was NaN, or a Python policy raised."""
 
 _ITEM_AS_C = Struct("=dqiiiiiiddqdd")
+"""An item in native byte order; ITEM has no gaps."""
 
 N_FEATURES = 12
 """Numbers that describe a block to a policy; see `kvsim.policies.base.Block` for their order."""
@@ -144,8 +148,21 @@ def features(items: Items, x: int, n_blocks: float) -> tuple[float, ...]:
     )
 
 
-def features_at(where: int) -> tuple[Any, ...]:
-    """Return what describes an item at an address to a policy in Python, but for its size."""
+def block_at(block_id: int, where: int, n_blocks: int) -> Block:
+    """Describe `n_blocks` blocks of the item at an address to a policy in Python."""
     item = _ITEM_AS_C.unpack(ctypes.string_at(where, _ITEM_AS_C.size))
     _, last, _, depth, _, category, hits, key, last_s, inserted_s, inserted, clock, next_use = item
-    return key, depth, category, last, last_s, inserted, inserted_s, hits, next_use, clock
+    return Block(
+        block_id=block_id,
+        key=key,
+        depth=depth,
+        category=category,
+        last_access=last,
+        last_access_s=last_s,
+        inserted=inserted,
+        inserted_s=inserted_s,
+        n_hits=hits,
+        next_use=next_use,
+        clock=clock,
+        n_blocks=n_blocks,
+    )

@@ -14,10 +14,15 @@ from typing import Any
 import numpy as np
 
 from ..kernels import c_call, inner, view
-from .records import DEMAND, N_FEATURES, NOT_A_NUMBER, Heaps, Items, Order, features
+from .records import DEMAND, ENTRY, N_FEATURES, NOT_A_NUMBER, Heaps, Items, Order, features
 
 N_MOMENT = 5
 """Numbers of a `kvsim.policies.sampled.Moment`."""
+
+ENTRY_BYTES = ENTRY.itemsize
+
+call_search = c_call(10, 2)
+"""The search of a compiled policy: see `lowest_by`."""
 
 call_sampled = c_call(3, N_FEATURES - 1 + N_MOMENT)
 
@@ -82,34 +87,41 @@ GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 @inner
 def drawn(generator: np.uint64, n: int) -> int:
-    """Return the one of 0 ... n - 1 that a generator, already moved on, stands for."""
+    """Return the one of 0 ... n - 1 that a generator, already moved on, stands for.
+
+    By a product, which is much faster than a remainder (Lemire, "Fast Random Integer Generation in
+    an Interval", 2019); for n far below 2**32 all are as good as equally likely.
+    """
     z = (generator ^ (generator >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     z = z ^ (z >> np.uint64(31))
-    return int(z % np.uint64(n))
+    return int(np.int64(((z >> np.uint64(32)) * np.uint64(n)) >> np.uint64(32)))
 
 
 @inner
-def _value(order: Order, items: Items, x: int, now_s: float) -> float:
-    """Ask the policy for the value of item `x` now."""
-    item = items[x]
+def moment(items: Items, x: int, looked_at: Any) -> tuple[float, ...]:
+    """Return the numbers of a `Moment` for item `x`."""
+    _, _, _, demands, n_scans, n_known, now_s, n_waiting = looked_at
     next_start = np.inf
     n_users = 0.0
     is_fresh = 0.0
-    if order.n_scans > 0:
-        demand = view(order.demands, (x + 1,), DEMAND)[x]
-        if item.inserted >= order.n_known:
+    if n_scans > 0:
+        demand = view(demands, (x + 1,), DEMAND)[x]
+        if items[x].inserted >= n_known:
             is_fresh = 1.0
-        elif demand.scan == order.n_scans:
+        elif demand.scan == n_scans:
             next_start = demand.next_start
             n_users = float(demand.n_users)
-    row = order.params + 8 * order.n_params * item.category
-    moment = (now_s, next_start, n_users, is_fresh, float(order.n_waiting))
-    value = call_sampled(order.value, (x, row, order.n_params), features(items, x, 1) + moment)
-    if value != value:
-        order.error = NOT_A_NUMBER
-        order.culprit = x
-    return float(value)
+    return (now_s, next_start, n_users, is_fresh, n_waiting)
+
+
+@inner
+def _called_value(items: Items, x: int, looked_at: Any) -> float:
+    """Ask a policy in Python for the value of item `x` now."""
+    function, params, n_params, _, _, _, _, _ = looked_at
+    row = params + 8 * n_params * items[x].category
+    numbers = features(items, x, 1.0) + moment(items, x, looked_at)
+    return float(call_sampled(function, (x, row, n_params), numbers))
 
 
 @inner
@@ -122,6 +134,45 @@ def _goes_first(items: Items, x: int, y: int) -> bool:
     if a.depth != b.depth:
         return bool(a.depth > b.depth)
     return x < y
+
+
+def lowest_by(value_of: Any) -> Any:
+    """Make the compiled search for the candidate of the lowest value.
+
+    `value_of(x)` with what else `looked_at` holds is the value of item `x`. The search gets the
+    items, the entries of the candidates, how many there are and how many of them to draw, and the
+    generator. It returns the candidate, or NaN if a value is not a number.
+    """
+
+    def search(
+        items: Items, row: Heaps, n: int, n_drawn: int, generator: int, looked_at: Any
+    ) -> float:
+        best = -1
+        best_value = 0.0
+        seed = np.uint64(generator)
+        for k in range(n_drawn if n_drawn else n):
+            if n_drawn:
+                seed = seed + GOLDEN
+                other = k + drawn(seed, n - k)
+                x, y = row[other].x, row[k].x
+                row[k].x, row[other].x = x, y
+                items[x].place, items[y].place = k + 1, other + 1
+            item = int(row[k].x)
+            value = value_of(items, item, looked_at)
+            if value != value:
+                return np.nan
+            if (
+                best < 0
+                or value < best_value
+                or (value == best_value and _goes_first(items, item, best))
+            ):
+                best, best_value = item, value
+        return float(best)
+
+    return inner(search)
+
+
+_lowest_by_call = lowest_by(_called_value)
 
 
 @inner
@@ -138,23 +189,19 @@ def lowest(order: Order, items: Items, heaps: Heaps, now_s: float) -> int:
     base = order.first_heap * order.span + 1
     n = heaps[base - 1].x
     n_drawn = order.n_samples if 0 < order.n_samples < n else 0
-    best = -1
-    best_value = 0.0
-    for k in range(n_drawn if n_drawn else n):
-        if n_drawn:
-            generator = np.uint64(order.generator) + GOLDEN
-            order.generator = np.int64(generator)
-            other = k + drawn(generator, n - k)
-            x, y = heaps[base + other].x, heaps[base + k].x
-            heaps[base + k].x, heaps[base + other].x = x, y
-            items[x].place, items[y].place = k + 1, other + 1
-        item = int(heaps[base + k].x)
-        value = _value(order, items, item, now_s)
-        if (
-            best < 0
-            or value < best_value
-            or (value == best_value and _goes_first(items, item, best))
-        ):
-            best, best_value = item, value
-    order.named = best
-    return best
+    seen = (order.params, order.n_params, order.demands, order.n_scans, order.n_known)
+    best = np.nan
+    if order.is_searched:
+        where = (items.ctypes.data, heaps.ctypes.data + base * ENTRY_BYTES)
+        how = (n, n_drawn, order.generator)
+        best = call_search(order.value, where + how + seen, (now_s, float(order.n_waiting)))
+    else:
+        looked_at = (order.value, *seen, now_s, float(order.n_waiting))
+        best = _lowest_by_call(items, heaps[base:], n, n_drawn, order.generator, looked_at)
+    order.generator = np.int64(np.uint64(order.generator) + GOLDEN * np.uint64(n_drawn))
+    if best != best:
+        order.error = NOT_A_NUMBER
+        order.named = -1
+        return -1
+    order.named = int(best)
+    return int(best)

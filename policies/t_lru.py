@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .. import ConfigError
-from ..kernels import view
+from ..kernels import inner, view
 from .base import Block, CompiledPolicy, Setting
 from .order import (
     ENTRY,
@@ -19,12 +20,14 @@ from .order import (
     EVENT_REMOVE,
     EVENT_VICTIM,
     ITEM,
+    MANY,
     heap_first,
     heap_push,
     heap_remove,
     heaps_at,
     items_at,
     numbers_at,
+    up_to,
 )
 
 THRESHOLD_TOKENS = 9000
@@ -39,6 +42,36 @@ STATE = np.dtype(
         for name in ("n_items", "n_keys", "spare_blocks", "items", "heap", "lengths", "above")
     ]
 )
+"""`lengths`: of the longest conversation through a block, by its key, of those that are the deepest
+of a run; a candidate has it as `hits`."""
+
+State = Any  # a record of STATE
+
+
+@inner
+def _offer(s: State, x: int, last: int, depth: int, length: int) -> None:
+    """Put a candidate into the heap: first those whose deepest block is safe to lose."""
+    items = items_at(s.items, s.n_items)
+    item = items[x]
+    item.rank = 0.0 if depth >= length - s.spare_blocks else 1.0
+    item.last = last
+    item.depth = depth
+    item.hits = length
+    heap_push(items, heaps_at(s.heap, s.n_items + 2), 0, x)
+
+
+@inner
+def _evict(s: State, block: Block, key: int) -> None:
+    """What is left of a conversation stays one of the same length."""
+    lengths, n = numbers_at(s.lengths, s.n_keys), int(block.n_blocks)
+    above = numbers_at(s.above, s.n_keys)[key - n + 1]
+    items, x = items_at(s.items, s.n_items), block.block_id
+    if items[x].is_candidate:  # it stays one
+        lengths[key - n] = lengths[key]
+        heap_remove(items, heaps_at(s.heap, s.n_items + 2), 0, x)
+        _offer(s, x, items[x].last, int(block.depth) - n, items[x].hits)
+    elif above >= 0:
+        lengths[above] = max(lengths[above], lengths[key])
 
 
 def _event(event: int, state: int, block: Block) -> float:
@@ -48,21 +81,19 @@ def _event(event: int, state: int, block: Block) -> float:
     lengths = numbers_at(s.lengths, s.n_keys)
     key = int(block.key)
     if event == EVENT_VICTIM:
-        return float(heap_first(heap, 0))
+        x = heap_first(heap, 0)
+        item = items[x]
+        n_safe = item.depth - (item.hits - s.spare_blocks) + 1
+        return up_to(n_safe if item.rank == 0.0 else MANY, x)
     if event == EVENT_INSERT:
         lengths[key] = int(block.depth) + 1
     elif event == EVENT_EVICT:
-        above = numbers_at(s.above, s.n_keys)[key]
-        if above >= 0:  # it stays a block of the longer conversation
-            lengths[above] = max(lengths[above], lengths[key])
+        _evict(s, block, key)
     elif event == EVENT_ADD:
-        item = items[block.block_id]
-        is_safe = block.depth >= lengths[key] - s.spare_blocks
-        item.rank = 0.0 if is_safe else 1.0
-        item.last = int(block.last_access)
-        item.depth = int(block.depth)
-        heap_push(items, heap, 0, block.block_id)
+        items[block.block_id].is_candidate = 1
+        _offer(s, block.block_id, int(block.last_access), int(block.depth), lengths[key])
     elif event == EVENT_REMOVE:
+        items[block.block_id].is_candidate = 0
         heap_remove(items, heap, 0, block.block_id)
     return 0.0
 
@@ -84,8 +115,6 @@ class TLru(CompiledPolicy):
     Deviations: whole blocks, rounded so that no block is called safe that is not; SGLang's are
     whole nodes of its tree, safe if their first token is; one Q and one xi for all, as there.
     """
-
-    is_uniform = False
 
     threshold_tokens: int = THRESHOLD_TOKENS
     """xi: tokens whose prefill still meets the target."""

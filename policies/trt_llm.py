@@ -34,7 +34,7 @@ class TrtLlm(SampledPolicy):
     """CATEGORY:PRIORITY or CATEGORY:PRIORITY:SECONDS, joined by +."""
     default: float = 35.0
     """Priority of all others, 0 to 100."""
-    n_samples: int = 64
+    n_samples: int = 32
     """Candidates compared at an eviction; 0 for all."""
 
     compiled = True

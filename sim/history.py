@@ -70,7 +70,9 @@ def parent_keys_of(
     """
 
     def parent_keys() -> NDArray[np.int32]:
-        above = tree.per_block().parent
+        above = np.arange(-1, tree.n_keys - 1, dtype=np.int32)
+        last = (tree.first_key + tree.n_blocks - 1).astype(np.int32)
+        above[tree.first_key] = np.where(tree.parent >= 0, last[tree.parent], -1)
         if n_private is None:
             return above
         private = np.arange(tree.n_keys - 1, tree.n_keys + int(n_private.sum()) - 1, dtype=np.int32)

@@ -83,4 +83,4 @@ class RltByEvents(EvictionPolicy):
         self.generator = z = (self.generator + 0x9E3779B97F4A7C15) & mask
         z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & mask
         z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & mask
-        return self.row[(z ^ (z >> 31)) % self.n_unmarked]
+        return self.row[((z ^ (z >> 31)) >> 32) * self.n_unmarked >> 32]
