@@ -153,6 +153,7 @@ def _bind(choice: TierChoice, setting: Setting, n_caches: int, number: int) -> B
         capacity_blocks=choice.config.blocks,
         category_names=setting.category_names,
         seed=setting.seed + number,
+        first_part=setting.first_part,
         parent_keys=setting.parent_keys,
         block_size=setting.block_size,
     )

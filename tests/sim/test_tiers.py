@@ -15,6 +15,7 @@ from cases import Case, prepared_engine, random_case
 from kvsim import ConfigError
 from kvsim.calibration.gpu_profile import Link
 from kvsim.policies import POLICIES, make_policy
+from kvsim.policies.continuum import SHARE
 from kvsim.sim.config import DiskConfig, HostConfig, PeerConfig, TierConfig
 from kvsim.sim.engine import World
 from kvsim.sim.invariants import check_cluster
@@ -158,9 +159,27 @@ def test_any_policy_may_order_every_tier_of_every_layout(policy: str) -> None:
             check_cluster(run(case, given, policy=policy, n_instances=2))
 
 
-def test_no_tier_below_the_gpu_sees_the_future() -> None:
-    with pytest.raises(ConfigError, match=r"host\.policy: belady needs the future"):
-        HostConfig(blocks=3, policy="belady")
+@pytest.mark.parametrize(
+    ("policy", "reason"),
+    [
+        ("belady", "belady needs the future"),
+        ("t-lru", "t-lru needs to know where conversations end"),
+        ("marconi", "marconi chooses alpha by replaying requests"),
+        ("marconi,n_samples=8", "marconi chooses alpha by replaying requests"),
+    ],
+)
+def test_what_a_tier_below_the_gpu_cannot_know_is_told(policy: str, reason: str) -> None:
+    with pytest.raises(ConfigError, match=rf"^host\.policy: {reason}"):
+        HostConfig(blocks=3, policy=policy)
+    assert HostConfig(blocks=3, policy="marconi,alpha=1").policy == "marconi,alpha=1"
+
+
+def test_a_policy_that_learns_from_the_arrivals_does_so_in_a_lower_tier() -> None:
+    rng = np.random.default_rng(17)
+    case = cached(random_case(rng, n_rows=500))
+    given = choices(rng, ("host",), policy="continuum,train_share=1")
+    binding = run(case, given).tier_bindings["host"]
+    assert (binding.params[:, SHARE] > 0).any()
 
 
 @pytest.mark.parametrize("placement", ["private", "hashed", "shared"])

@@ -144,8 +144,9 @@ def test_estimates_are_as_far_off_as_measured_elsewhere() -> None:
     """Mean errors at 200 sizes, at most twice those told of a like trace of 160,000 requests.
 
     The few hot blocks of the system prompts are in a sample or not, so errors of samples by
-    hash differ much from hash to hash: the median of five counts. At a rate of 0.1 what was told,
-    0.0014, is not reached: it only has to be better than at 0.01.
+    hash differ much from hash to hash: the median of five counts. Without adjustment what was told
+    for a rate of 0.1, 0.0014, is the luck of one hash (see docs/validation.md): there the error
+    only has to be better than at 0.01.
     """
     tree = chats(40_000, np.random.default_rng(52))
     sizes = np.unique(np.rint(np.geomspace(tree.n_keys / 2000, tree.n_keys, 200)).astype(np.int64))
@@ -165,12 +166,33 @@ def test_estimates_are_as_far_off_as_measured_elsewhere() -> None:
     assert raw == sorted(raw)
     assert adjusted == sorted(adjusted)
     assert all(e <= 2 * told for e, told in zip(raw[1:], (0.065, 0.110), strict=True))
-    assert all(e <= 2 * told for e, told in zip(adjusted[1:], (0.0072, 0.020), strict=True))
+    assert all(e <= 2 * told for e, told in zip(adjusted, (0.0014, 0.0072, 0.020), strict=True))
     for every, told in ((8, 0.0021), (32, 0.0109), (128, 0.0140)):
         assert error(approximate.thin_depth(tree, every).hit_ratio(sizes)) <= 2 * told
     assert error(approximate.aet_hit_ratio(tree, sizes)) <= 2 * 0.0025
     # a tenth of the families, which are 20: closed, and far off
     assert error(approximate.thin_sessions(tree, 0.1).hit_ratio(sizes)) > 0.01
+
+
+@pytest.mark.slow
+def test_samples_by_hash_differ_in_size_as_independent_draws_of_blocks_would() -> None:
+    """Each block, of a share w of all accesses, is kept with probability R whatever the others."""
+    tree = chats(20_000, np.random.default_rng(53))
+    n_users = np.zeros(len(tree.parent), np.int64)
+    passed = tree.end.astype(np.int64)
+    while len(passed):
+        np.add.at(n_users, passed, 1)
+        passed = tree.parent[passed].astype(np.int64)
+        passed = passed[passed >= 0]
+    n_accesses = int(tree.path_blocks.sum())
+    rate = 0.1
+    squares = float((tree.n_blocks * (n_users / n_accesses) ** 2).sum())
+    expected = np.sqrt((1 - rate) / rate * squares)
+    samples = [approximate.shards(tree, rate, seed=seed) for seed in range(60)]
+    sizes = [int(s.curve.tree.path_blocks.sum()) / (rate * n_accesses) for s in samples]
+    assert expected > 0.02
+    assert np.std(sizes) == pytest.approx(expected, rel=0.3)
+    assert np.mean(sizes) == pytest.approx(1.0, abs=3 * expected / np.sqrt(len(sizes)))
 
 
 def test_wrong_rates_are_refused() -> None:
