@@ -200,6 +200,11 @@ class HostConfig(TierConfig):
     copies: str = "scattered"
     """How blocks cross the link to the GPU. scattered: a copy for each block and layer, as vLLM's
     offloading does; gathered: put together on the GPU first, one copy a transfer."""
+    ring: float = 0.0
+    """Share of its blocks that is kept for what the GPU evicts although the queue is about to need
+    it: pinned until then, in order of expected start. At least one block unless 0."""
+    ring_window: int = 64
+    """Waiting requests, from the head of the queue, that are looked at for that."""
 
     def __post_init__(self) -> None:
         TierConfig.__post_init__(self)
@@ -207,6 +212,21 @@ class HostConfig(TierConfig):
             raise ConfigError(
                 f"host.copies must be one of {', '.join(HOST_COPIES)}, got {self.copies!r}"
             )
+        if not 0 <= self.ring < 1:
+            raise ConfigError(f"host.ring must be in [0, 1), got {self.ring}")
+        if self.ring_window < 1:
+            raise ConfigError(f"host.ring_window must be at least 1, got {self.ring_window}")
+        if self.ring and self.placement != "private":
+            raise ConfigError(
+                f"host.ring: a cache that several instances use has no ring, and host.placement is"
+                f" {self.placement}"
+            )
+
+    @property
+    def ring_blocks(self) -> int:
+        """Blocks of the ring, of `blocks`; the normal part keeps one at least."""
+        most = self.blocks - 1
+        return min(most, max(1, round(self.ring * self.blocks))) if self.ring and most > 0 else 0
 
 
 HOST_COPIES = ("scattered", "gathered")

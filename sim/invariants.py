@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from .kvcache import UNINDEXED
 from .records import FINISHED, REJECTED, STRIP_BITS, STRIP_KEYS, STRIP_MASK, TIER_BLOCK
 from .setup import Prepared
+from .tiers import RING
 
 
 def check_cluster(prepared: Prepared) -> None:
@@ -91,13 +92,16 @@ def check_cluster(prepared: Prepared) -> None:
 
 def _check_tiers(prepared: Prepared) -> None:
     """Check that each lower cache's index names exactly its blocks, once, within its capacity."""
-    for cache in prepared.cluster.tiers:
+    n = len(prepared.cluster.instances)
+    for q, cache in enumerate(prepared.cluster.tiers):
         if not cache["n_blocks"] or not cache["slots"]:
             continue
         slots = _at(int(cache["slots"]), int(cache["n_slots"]), np.dtype(np.int32))
         blocks = _at(int(cache["blocks"]), int(cache["n_all"]), TIER_BLOCK)
         keys = blocks["key"][slots[slots >= 0]]
         _law(7, cache["n_pinned"] == 0, "a block of a lower tier is still being loaded")
+        is_ring = RING * n <= q < (RING + 1) * n
+        _law(7, not is_ring or not len(keys), "a block is kept for a request that is done")
         _law(
             7,
             len(np.unique(keys)) == len(keys) <= cache["n_blocks"],

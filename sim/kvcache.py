@@ -31,6 +31,7 @@ from ..policies.order import (
 )
 from .recording import record_event
 from .records import BLOCK_BYTES, EVICTED, STRIP_BITS, STRIP_KEYS, STRIP_MASK
+from .ring import keep_for_queue
 from .state import (
     State,
     block_hits,
@@ -187,7 +188,13 @@ def take(c: State, instance: int, now_s: float) -> int:
 
 @inner
 def _demote(c: State, instance: int, b: int, now_s: float) -> None:
-    """Pass an evicted block on to the first tier, if that is how it is filled."""
+    """Pass an evicted block on to the first tier, if the queue needs it or that is how it fills."""
+    if sizes(c).ring_window > 0:
+        depth = category = 0
+        if sizes(c).is_listed == 0:
+            depth, category = items(c)[b].depth, items(c)[b].category
+        if keep_for_queue(c, instance, blocks(c)[b].key, depth, category, now_s):
+            return
     if sizes(c).has_tiers and sizes(c).first_tier_write == WRITE_BACK:
         if sizes(c).is_listed:
             send(c, instance, 0, True, blocks(c)[b].key, 0, 0, now_s)

@@ -28,8 +28,8 @@ POOL = np.dtype(
 """One instance's block pool: free blocks, those of them without a key, places given to
 the lru queue since the start and those taken from it, counters."""
 
-N_TIERS = 3
-"""Tiers below a GPU's own pool."""
+N_TIERS = 4
+"""Tiers below a GPU's own pool; one is a part of the host's memory."""
 
 TIER_BLOCK = np.dtype(
     [
@@ -42,11 +42,13 @@ TIER_BLOCK = np.dtype(
         ("category", "i4"),
         ("hits", "i4"),
         ("batch", "i4"),
+        ("user", "i4"),
     ],
     align=True,
 )
 """A block below the GPU: when its transfer ends, key, loads that need it, neighbours in the lru
-list (free: the next free one), what it is to a policy, uses, the batch in which it came."""
+list (free: the next free one), what it is to a policy, uses, the batch in which it came; in the
+ring, the request that it is kept for."""
 
 TIER = np.dtype(
     [

@@ -20,7 +20,7 @@ from .config import RunConfig
 from .records import FINISHED, REJECTED, SAMPLE_FIELDS
 from .state import Cluster
 from .tier_setup import TIER_NAMES
-from .tiers import BLOCK_BYTES
+from .tiers import BLOCK_BYTES, RING
 
 Summary = dict[str, Any]
 
@@ -102,7 +102,14 @@ def summarise(
     lookup_tokens = int(instances["lookup_tokens"].sum())
     hit_tokens = int(instances["hit_tokens"].sum())
     tiers = _tiers(cluster)
-    below = {name: int(requests[f"{name}_tokens"].sum(dtype=np.int64)) for name in tiers}
+    below = {
+        name: int(requests[f"{name}_tokens"].sum(dtype=np.int64))
+        for name in TIER_NAMES
+        if name in tiers
+    }
+    early = {
+        name: int(requests[f"{name}_tokens"].sum(dtype=np.int64)) for name in ("in_time", "late")
+    }
     block_bytes = int(cluster.links[BLOCK_BYTES])
     lookup_blocks = int(instances["lookup_blocks"].sum())
     output_tokens = int(instances["output_tokens"].sum())
@@ -120,6 +127,12 @@ def summarise(
         "hit_tokens": hit_tokens,
         "lookup_tokens": lookup_tokens,
         "hits_per_tier": {"gpu": hit_tokens - sum(below.values()), **below},
+        "lookup_split_tokens": {
+            "gpu": hit_tokens - sum(below.values()),
+            **early,
+            "on_demand": sum(below.values()) - sum(early.values()),
+            "miss": lookup_tokens - hit_tokens,
+        },
         "recached_tokens": int(requests["recached_tokens"].sum()),
         "evictions": int(cluster.pools["evictions"].sum()),
         "preemptions": int(instances["preemptions"].sum()),
@@ -169,7 +182,7 @@ def _tiers(cluster: Cluster) -> dict[str, dict[str, int]]:
     counts = ("stored", "kept", "loaded", "evicted", "refused", "unloaded")
     return {
         name: {count: int(own[f"n_{count}"].sum()) for count in counts}
-        for name, number in TIER_NAMES.items()
+        for name, number in {**TIER_NAMES, "ring": RING}.items()
         if (own := cluster.tiers[number * n : (number + 1) * n])["n_blocks"].any()
     }
 

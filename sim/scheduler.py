@@ -38,6 +38,7 @@ from .request_blocks import (
     table_of,
     write_keys,
 )
+from .ring import leave_ring
 from .state import (
     State,
     blocks,
@@ -332,7 +333,8 @@ def _leave_queue(c: State, i: int, r: int, hits: int, now_s: float) -> None:
     if request.is_promoted:
         request.is_promoted = 0
         instance.n_promoted -= 1
-        request.in_time_tokens = request.n_loading * block_size
+        if request.first_scheduled_s != request.first_scheduled_s:
+            request.in_time_tokens = request.n_loading * block_size
         instance.in_time_blocks += request.n_loading
     else:
         _take_head_table(c, i, r)
@@ -347,6 +349,8 @@ def _leave_queue(c: State, i: int, r: int, hits: int, now_s: float) -> None:
     request.n_held = hits
     request.n_published = hits
     request.computed = hits * block_size
+    if sizes(c).ring_window > 0:
+        leave_ring(c, i, r, now_s)
     _tell_misses(c, i, r, now_s)
 
 
@@ -400,8 +404,11 @@ def _wait_for_promotion(c: State, i: int, r: int, now_s: float) -> None:
     record_event(c, ADMITTED, i, r, -1, now_s)
     request.is_promoted = 0
     instance.n_promoted -= 1
-    request.late_tokens = request.n_loading * sizes(c).block_size
+    if request.first_scheduled_s != request.first_scheduled_s:
+        request.late_tokens = request.n_loading * sizes(c).block_size
     instance.late_blocks += request.n_loading
+    if sizes(c).ring_window > 0:
+        leave_ring(c, i, r, now_s)
     _tell_misses(c, i, r, now_s)
     instance.waiting_head = request.after
     instance.n_waiting -= 1

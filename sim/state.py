@@ -64,6 +64,7 @@ SIZES = (
     "fetches_cheaper",
     "n_layers",
     "prefetch_lead",
+    "ring_window",
     "n_transfers",
     "n_tier_queues",
     "looks_ahead",

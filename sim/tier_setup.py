@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,9 +14,9 @@ from ..policies import Policy
 from ..policies.base import Binding, Setting
 from ..policies.lru import Lru
 from ..policies.order import ITEM, LRU_LIST, ORDER, make_orders
-from .config import PLACEMENTS, WRITES, TierConfig
+from .config import PLACEMENTS, WRITES, HostConfig, TierConfig
 from .records import N_TIERS, TIER, TIER_BLOCK, TRANSFER
-from .tiers import DISK, HOST, PEER
+from .tiers import DISK, HOST, PEER, RING
 
 TIER_NAMES = {"peer": PEER, "host": HOST, "disk": DISK}
 """Tiers, fastest first, and their numbers in compiled code."""
@@ -90,6 +90,7 @@ def tier_state(
     fitted = Binding(mode=LRU_LIST)
     links = np.ones(4)
     first: TierConfig | None = None
+    ring_window = 0
     if choices is not None:
         link, block_bytes = choices.link, choices.block_bytes
         rates = [link.up_bytes_per_s, link.down_bytes_per_s]
@@ -103,6 +104,12 @@ def tier_state(
             first = first or choice.config
             own = slice(number * n, (number + 1) * n)
             n_caches = 1 if choice.config.placement == "shared" else n
+            if isinstance(choice.config, HostConfig) and choice.config.ring_blocks:
+                ring_window = choice.config.ring_window
+                choice, kept = _divided(choice, choice.config)
+                bindings["ring"] = _bind(kept, setting, n, RING)
+                at = slice(RING * n, (RING + 1) * n)
+                _fill(tiers[at], orders[at], kept.config, bindings["ring"], block_bytes, n)
             binding = _bind(choice, setting, n_caches, number)
             if binding.fit_arguments is not None:
                 known = fitted.fit_arguments
@@ -127,6 +134,7 @@ def tier_state(
             "is_fair": int(is_fair),
             "fetches_cheaper": int(choices is not None and choices.fetches_cheaper),
             "prefetch_lead": lead,
+            "ring_window": ring_window,
             "n_layers": choices.n_layers if choices else 0,
             "n_transfers": n_transfers,
             "n_tier_queues": len(fitted.params),
@@ -142,6 +150,14 @@ def tier_state(
         bindings=bindings,
         fitted=fitted,
     )
+
+
+def _divided(choice: TierChoice, config: HostConfig) -> tuple[TierChoice, TierChoice]:
+    """Return the normal part of a host's memory, and the ring, as tiers."""
+    n_kept = config.ring_blocks
+    kept = TierConfig(blocks=n_kept, write="write-back", inclusion="exclusive")
+    rest = replace(config, blocks=config.blocks - n_kept, ring=0.0)
+    return replace(choice, config=rest), TierChoice(config=kept, policy=Lru())
 
 
 def _bind(choice: TierChoice, setting: Setting, n_caches: int, number: int) -> Binding:

@@ -1,8 +1,9 @@
 """The tiers of the prefix cache behind a GPU's pool, compiled: what is stored, found and loaded.
 
 Three tiers, fastest first, each of which may be absent: memory of peer GPUs, the host's memory
-(the *victim buffer*), disk. A tier has one cache an instance, or one for all: `placement`
-says which cache a key belongs to. What fills a tier is its `write`:
+(the *victim buffer*), disk. A part of the host's memory may be a fourth, see `ring`. A tier has one
+cache an instance, or one for all: `placement` says which cache a key belongs to. What fills a tier
+is its `write`:
 
 - write-through: what enters the tier above, as soon as it is there (for the first tier: a block
   whose KV is computed, as vLLM's native offloading does);
@@ -49,7 +50,7 @@ from ..policies.order import (
 from .records import MARK_TRANSFERS, N_TIERS, TIER_BLOCK
 from .state import State, instances, links, marks, requests, sizes, tier_orders, tiers, transfers
 
-PEER, HOST, DISK = range(N_TIERS)
+PEER, RING, HOST, DISK = range(N_TIERS)
 
 WRITE_THROUGH, WRITE_BACK, SELECTIVE = range(3)
 
@@ -64,7 +65,7 @@ Tier = Any  # a record of dtype TIER
 
 
 @inner
-def _blocks(tier: Tier) -> NDArray[Any]:
+def tier_blocks(tier: Tier) -> NDArray[Any]:
     return view(tier.blocks, (tier.n_all,), TIER_BLOCK)
 
 
@@ -74,12 +75,12 @@ def _slots(tier: Tier) -> NDArray[np.int32]:
 
 
 @inner
-def _items(tier: Tier) -> Items:
+def tier_items(tier: Tier) -> Items:
     return items_at(tier.items, tier.n_all + 1)
 
 
 @inner
-def _heaps(tier: Tier) -> Heaps:
+def tier_heaps(tier: Tier) -> Heaps:
     return heaps_at(tier.heaps, tier.n_heap_entries)
 
 
@@ -97,20 +98,27 @@ def cache_of(c: State, t: int, i: int, key: int) -> int:
 
 
 @seldom
-def _slot(tier: Tier, key: int) -> int:
+def slot_of(tier: Tier, key: int) -> int:
     """Return the slot of the table that names the key's block, or the free one for it."""
     slots = _slots(tier)
     mask = tier.n_slots - 1
     slot = (np.int64(key) * np.int64(0x9E3779B1) >> 7) & mask
-    while slots[slot] >= 0 and _blocks(tier)[slots[slot]].key != key:
+    while slots[slot] >= 0 and tier_blocks(tier)[slots[slot]].key != key:
         slot = (slot + 1) & mask
     return int(slot)
 
 
 @seldom
-def _held(tier: Tier, key: int) -> int:
+def held(tier: Tier, key: int) -> int:
     """Return the block of a cache that holds a key, on its way or ready; -1 if none does."""
-    return int(_slots(tier)[_slot(tier, key)])
+    return int(_slots(tier)[slot_of(tier, key)])
+
+
+@seldom
+def is_in_ring(c: State, i: int, key: int) -> bool:
+    """Whether the host's memory keeps a key of instance `i` for a request of the queue."""
+    tier = tiers(c)[RING * sizes(c).n_instances + i]
+    return bool(tier.n_blocks > 0 and held(tier, key) >= 0)
 
 
 @seldom
@@ -122,14 +130,14 @@ def _has_own_link(c: State, i: int, q: int) -> bool:
 
 
 @seldom
-def _free_slot(tier: Tier, slot: int) -> None:
+def free_slot(tier: Tier, slot: int) -> None:
     """Empty a slot, and close the gap that it leaves in a chain of collisions."""
     slots = _slots(tier)
     mask = tier.n_slots - 1
     gap = slot
     at = (slot + 1) & mask
     while slots[at] >= 0:
-        key = _blocks(tier)[slots[at]].key
+        key = tier_blocks(tier)[slots[at]].key
         home = (np.int64(key) * np.int64(0x9E3779B1) >> 7) & mask
         if ((at - home) & mask) >= ((at - gap) & mask):
             slots[gap] = slots[at]
@@ -146,9 +154,9 @@ def find(c: State, i: int, key: int, now_s: float) -> int:
         tier = tiers(c)[q]
         if tier.n_blocks == 0:
             continue
-        x = _held(tier, key)
+        x = held(tier, key)
         if x >= 0:
-            block = _blocks(tier)[x]
+            block = tier_blocks(tier)[x]
             if block.ready_s <= now_s and block.batch <= tier.done_batch:
                 return q
     return -1
@@ -180,18 +188,21 @@ def tier_touch(
 ) -> None:
     """Note a use of whichever of the first `n` keys a tier holds, deepest first."""
     for t in range(N_TIERS):
+        if t == RING:
+            continue
         for k in range(n - 1, -1, -1):
             q = cache_of(c, t, i, keys[k])
             if tiers(c)[q].n_blocks == 0:
                 break
-            x = _held(tiers(c)[q], keys[k])
+            x = held(tiers(c)[q], keys[k])
             if x >= 0:
                 _use(c, q, x, now_s)
-                below = tiers(c)[min(t + 1, N_TIERS - 1) * sizes(c).n_instances]
-                block = _blocks(tiers(c)[q])[x]
+                next_t = min(t + 1 + (t + 1 == RING), N_TIERS - 1)
+                below = tiers(c)[next_t * sizes(c).n_instances]
+                block = tier_blocks(tiers(c)[q])[x]
                 block.hits += 1
-                if t + 1 < N_TIERS and below.write == SELECTIVE and block.hits == below.min_hits:
-                    send(c, i, t + 1, t == PEER, keys[k], k, category, now_s)
+                if t < next_t and below.write == SELECTIVE and block.hits == below.min_hits:
+                    send(c, i, next_t, t == PEER, keys[k], k, category, now_s)
 
 
 @seldom
@@ -199,23 +210,23 @@ def _use(c: State, q: int, x: int, now_s: float) -> None:
     tier = tiers(c)[q]
     order = tier_orders(c)[q]
     if order.mode == LRU_LIST:
-        if _blocks(tier)[x].pins == 0:
-            _unlink(tier, x)
-            _append(tier, x)
+        if tier_blocks(tier)[x].pins == 0:
+            unlink(tier, x)
+            append(tier, x)
         return
-    item = _items(tier)[x]
+    item = tier_items(tier)[x]
     is_candidate = item.is_candidate
     if is_candidate:
-        remove(order, _items(tier), _heaps(tier), x)
+        remove(order, tier_items(tier), tier_heaps(tier), x)
     item.hits += 1
     item.last = tier.n_uses
     item.last_s = now_s
     item.clock = order.clock
     tier.n_uses += 1
     if order.mode == HOOKED:
-        notify(order, _items(tier), x, EVENT_HIT)
+        notify(order, tier_items(tier), x, EVENT_HIT)
     if is_candidate:
-        add(order, _items(tier), _heaps(tier), x)
+        add(order, tier_items(tier), tier_heaps(tier), x)
 
 
 @seldom
@@ -238,22 +249,22 @@ def send(
     while t < N_TIERS:
         q = cache_of(c, t, i, key)
         tier = tiers(c)[q]
-        if tier.n_blocks == 0:
+        if tier.n_blocks == 0 or t == RING:
             t += 1
             continue
-        if _held(tier, key) >= 0:
+        if held(tier, key) >= 0 or (t == HOST and is_in_ring(c, i, key)):
             return
         _tell_miss(c, q, key, depth, category, now_s)
-        dropped, dropped_depth, dropped_category = _room(c, q, now_s)
+        dropped, dropped_depth, dropped_category = make_room(c, q, now_s)
         x = tier.free_head
         if x < 0:
             tier.n_refused += 1
             return
-        at_s = _move_down(c, i, q, is_on_gpu and t != PEER, now_s, at_s)
-        _settle(c, q, key, depth, category, now_s, at_s)
+        at_s = move_down(c, i, q, is_on_gpu and t != PEER, now_s, at_s)
+        settle(c, q, key, depth, category, now_s, at_s)
         is_on_gpu = t == PEER
         t += 1
-        while t < N_TIERS and tiers(c)[t * sizes(c).n_instances].n_blocks == 0:
+        while t < N_TIERS and (t == RING or tiers(c)[t * sizes(c).n_instances].n_blocks == 0):
             t += 1
         if t == N_TIERS:
             return
@@ -274,7 +285,7 @@ def _tell_miss(c: State, q: int, key: int, depth: int, category: int, now_s: flo
     order = tier_orders(c)[q]
     if order.hears_misses == 0:
         return
-    item = _items(tier)[tier.n_all]
+    item = tier_items(tier)[tier.n_all]
     item.key = key
     item.depth = depth
     item.category = category
@@ -282,11 +293,11 @@ def _tell_miss(c: State, q: int, key: int, depth: int, category: int, now_s: flo
     item.inserted = item.last = tier.n_uses
     item.inserted_s = item.last_s = now_s
     item.clock = order.clock
-    notify(order, _items(tier), tier.n_all, EVENT_MISS)
+    notify(order, tier_items(tier), tier.n_all, EVENT_MISS)
 
 
 @seldom
-def _room(c: State, q: int, now_s: float) -> tuple[int, int, int]:
+def make_room(c: State, q: int, now_s: float) -> tuple[int, int, int]:
     """See that the first free block of a cache is one, if that can be.
 
     Returns (key, depth, category) of what had to go, -1 for the key if nothing had to.
@@ -297,7 +308,7 @@ def _room(c: State, q: int, now_s: float) -> tuple[int, int, int]:
     if tier.n_used < tier.n_blocks:
         x = tier.first + tier.n_used
         tier.n_used += 1
-        _blocks(tier)[x].after = -1
+        tier_blocks(tier)[x].after = -1
         tier.free_head = x
         return -1, 0, 0
     order = tier_orders(c)[q]
@@ -305,20 +316,20 @@ def _room(c: State, q: int, now_s: float) -> tuple[int, int, int]:
         x = tier.lru_head
         if x < 0:
             return -1, 0, 0
-        _unlink(tier, x)
+        unlink(tier, x)
     else:
         if tier.n_pinned == tier.n_blocks:
             return -1, 0, 0
         params = view(tier.params, (tier.n_queues, tier.n_params), np.float64)
         lo, hi = tier.first, tier.first + tier.n_blocks
-        x = victim(order, _items(tier), _heaps(tier), params, lo, hi, now_s)
+        x = victim(order, tier_items(tier), tier_heaps(tier), params, lo, hi, now_s)
         if x < 0:
             return -1, 0, 0
-        remove(order, _items(tier), _heaps(tier), x)
+        remove(order, tier_items(tier), tier_heaps(tier), x)
         if order.mode == HOOKED:
-            notify(order, _items(tier), x, EVENT_EVICT)
-    block = _blocks(tier)[x]
-    _free_slot(tier, _slot(tier, block.key))
+            notify(order, tier_items(tier), x, EVENT_EVICT)
+    block = tier_blocks(tier)[x]
+    free_slot(tier, slot_of(tier, block.key))
     tier.n_evicted += 1
     block.after = -1
     tier.free_head = x
@@ -326,7 +337,7 @@ def _room(c: State, q: int, now_s: float) -> tuple[int, int, int]:
 
 
 @seldom
-def _move_down(c: State, i: int, q: int, crosses: bool, now_s: float, at_s: float) -> float:
+def move_down(c: State, i: int, q: int, crosses: bool, now_s: float, at_s: float) -> float:
     """Send one block to a cache, from the GPU if it `crosses` the host's link.
 
     Returns when it is there; for a transfer that shares its links, the time of its start.
@@ -354,13 +365,13 @@ def _move_down(c: State, i: int, q: int, crosses: bool, now_s: float, at_s: floa
 
 
 @seldom
-def _settle(
+def settle(
     c: State, q: int, key: int, depth: int, category: int, now_s: float, ready_s: float
 ) -> None:
     """Give the first free block of a cache to a key."""
     tier = tiers(c)[q]
     x = tier.free_head
-    block = _blocks(tier)[x]
+    block = tier_blocks(tier)[x]
     tier.free_head = block.after
     block.key = key
     block.pins = 0
@@ -369,12 +380,12 @@ def _settle(
     block.category = category
     block.ready_s = ready_s
     block.batch = tier.batch
-    _slots(tier)[_slot(tier, key)] = x
+    _slots(tier)[slot_of(tier, key)] = x
     order = tier_orders(c)[q]
     if order.mode == LRU_LIST:
-        _append(tier, x)
+        append(tier, x)
         return
-    item = _items(tier)[x]
+    item = tier_items(tier)[x]
     item.key = key
     item.depth = depth
     item.category = category
@@ -384,8 +395,8 @@ def _settle(
     item.clock = order.clock
     tier.n_uses += 1
     if order.mode == HOOKED:
-        notify(order, _items(tier), x, EVENT_INSERT)
-    add(order, _items(tier), _heaps(tier), x)
+        notify(order, tier_items(tier), x, EVENT_INSERT)
+    add(order, tier_items(tier), tier_heaps(tier), x)
 
 
 @seldom
@@ -434,19 +445,19 @@ def tier_load(
     for k in range(first, first + n):
         q = find(c, i, keys[k], now_s)
         tier = tiers(c)[q]
-        x = _held(tier, keys[k])
-        block = _blocks(tier)[x]
+        x = held(tier, keys[k])
+        block = tier_blocks(tier)[x]
         if block.pins == 0:
             tier.n_pinned += 1
             if tier_orders(c)[q].mode == LRU_LIST:
-                _unlink(tier, x)
+                unlink(tier, x)
             else:
-                remove(tier_orders(c)[q], _items(tier), _heaps(tier), x)
+                remove(tier_orders(c)[q], tier_items(tier), tier_heaps(tier), x)
         block.pins += 1
         tier.n_loaded += 1
         t = q // sizes(c).n_instances
         request.n_from_peer += t == PEER
-        request.n_from_host += t == HOST
+        request.n_from_host += t in (RING, HOST)
         request.n_from_disk += t == DISK
         if t != PEER:
             instance.up_blocks += 1
@@ -506,24 +517,24 @@ def tier_loaded(
     for k in range(first + n - 1, first - 1, -1):
         q = _pinned(c, i, keys[k])
         tier = tiers(c)[q]
-        slot = _slot(tier, keys[k])
+        slot = slot_of(tier, keys[k])
         x = np.int64(_slots(tier)[slot])
-        block = _blocks(tier)[x]
+        block = tier_blocks(tier)[x]
         block.pins -= 1
         if block.pins == 0:
             order = tier_orders(c)[q]
             tier.n_pinned -= 1
             if tier.is_exclusive:
                 if order.mode == HOOKED:
-                    notify(order, _items(tier), x, EVENT_EVICT)
-                _free_slot(tier, slot)
+                    notify(order, tier_items(tier), x, EVENT_EVICT)
+                free_slot(tier, slot)
                 tier.n_unloaded += 1
                 block.after = tier.free_head
                 tier.free_head = x
             elif order.mode == LRU_LIST:
-                _append(tier, x)
+                append(tier, x)
             else:
-                add(order, _items(tier), _heaps(tier), x)
+                add(order, tier_items(tier), tier_heaps(tier), x)
         if q // n_instances == DISK:
             _keep_on_host(c, i, keys[k], k, category, now_s)
 
@@ -539,8 +550,8 @@ def _pinned(c: State, i: int, key: int) -> int:
         q = np.int64(cache_of(c, t, i, key))
         tier = tiers(c)[q]
         if tier.n_blocks > 0:
-            x = _held(tier, key)
-            if x >= 0 and _blocks(tier)[x].pins > 0:
+            x = held(tier, key)
+            if x >= 0 and tier_blocks(tier)[x].pins > 0:
                 return int(q)
     return int(q)
 
@@ -550,40 +561,40 @@ def _keep_on_host(c: State, i: int, key: int, depth: int, category: int, now_s: 
     """Let a block that came through the host's memory stay there, if there is room for it."""
     q = cache_of(c, HOST, i, key)
     tier = tiers(c)[q]
-    if tier.n_blocks == 0 or tier.is_exclusive or _held(tier, key) >= 0:
+    if tier.n_blocks == 0 or tier.is_exclusive or held(tier, key) >= 0 or is_in_ring(c, i, key):
         return
     _tell_miss(c, q, key, depth, category, now_s)
-    dropped, dropped_depth, dropped_category = _room(c, q, now_s)
+    dropped, dropped_depth, dropped_category = make_room(c, q, now_s)
     if tier.free_head >= 0:
         tier.n_kept += 1
-        _settle(c, q, key, depth, category, now_s, now_s)
-        _blocks(tier)[_held(tier, key)].batch = 0
+        settle(c, q, key, depth, category, now_s, now_s)
+        tier_blocks(tier)[held(tier, key)].batch = 0
     if dropped >= 0 and tiers(c)[DISK * sizes(c).n_instances].write == WRITE_BACK:
         send(c, i, DISK, False, dropped, dropped_depth, dropped_category, now_s)
 
 
 @seldom
-def _append(tier: Tier, x: int) -> None:
+def append(tier: Tier, x: int) -> None:
     """Put a block at the recently used end of a cache's lru list."""
-    block = _blocks(tier)[x]
+    block = tier_blocks(tier)[x]
     block.before = tier.lru_tail
     block.after = -1
     if tier.lru_tail >= 0:
-        _blocks(tier)[tier.lru_tail].after = x
+        tier_blocks(tier)[tier.lru_tail].after = x
     else:
         tier.lru_head = x
     tier.lru_tail = x
 
 
 @seldom
-def _unlink(tier: Tier, x: int) -> None:
+def unlink(tier: Tier, x: int) -> None:
     """Take a block out of a cache's lru list."""
-    before, after = _blocks(tier)[x].before, _blocks(tier)[x].after
+    before, after = tier_blocks(tier)[x].before, tier_blocks(tier)[x].after
     if before >= 0:
-        _blocks(tier)[before].after = after
+        tier_blocks(tier)[before].after = after
     else:
         tier.lru_head = after
     if after >= 0:
-        _blocks(tier)[after].before = before
+        tier_blocks(tier)[after].before = before
     else:
         tier.lru_tail = before

@@ -243,6 +243,7 @@ class Instance:
         self.entries = []
         self.preempted = []
         ready = self.finish_loads(now_s)
+        self.finish_promotions(now_s)
         budget = self.settings.max_num_batched_tokens
         threshold = self.threshold()
         evictions_before = self.pool.n_evictions
@@ -257,6 +258,8 @@ class Instance:
             r = self.running[i]
             n = min(clip(r.n_known - r.n_computed), budget)
             while self.n_missing(r, r.n_computed + n) > len(self.pool.queue):
+                if self.make_way(but_head=False):
+                    continue
                 victim = self.running.pop()
                 self.leave(victim)
                 victim.n_computed = 0
@@ -284,6 +287,8 @@ class Instance:
             length = r.n_known if self.settings.reserve_full_isl else r.n_computed + n
             needed = ceil_div(length, self.settings.block_size) - len(r.blocks)
             if needed + self.spare_blocks() > len(self.pool.queue):
+                if self.make_way(but_head=True):
+                    continue
                 break
             self.loading.remove(ready.pop(0))
             self.start(r, n, now_s)
@@ -299,17 +304,26 @@ class Instance:
         ):
             self.order_queue()
             r = self.waiting[0]
-            hits = self.pool.lookup(self.keys(r, self.lookup_limit(r)))
-            n_loading = self.host_hits(r, len(hits), now_s)
+            is_late = self.waits_for_promotion(r)
+            n_held = len(r.blocks)
+            hits = list(r.blocks)
+            if not is_late:
+                hits += self.pool.lookup(self.keys(r, self.lookup_limit(r))[n_held:])
+            n_loading = 0 if n_held else self.host_hits(r, len(hits), now_s)
             cached = (len(hits) + n_loading) * self.settings.block_size
             n = min(clip(r.n_known - cached), budget)
             n_idle = sum(self.pool.ref[b] == 0 for b in hits)
-            is_whole = self.settings.reserve_full_isl or n_loading > 0
+            is_whole = self.settings.reserve_full_isl or n_loading > 0 or is_late
             length = r.n_known if is_whole else cached + n
             needed = ceil_div(length, self.settings.block_size) - len(hits) + self.owed()
             if needed + n_idle + self.spare_blocks() > len(self.pool.queue):
+                if self.make_way(but_head=True):
+                    continue
                 break
             self.waiting.pop(0)
+            if is_late:
+                self.join_loading(r, now_s)
+                continue
             if n_loading:
                 self.load(r, hits, n_loading, now_s)
                 continue
@@ -320,6 +334,8 @@ class Instance:
             self.start(r, n, now_s)
             budget -= n
 
+        if self.waiting and not self.preempted:
+            self.promote(now_s)
         if not self.entries:
             return  # everybody waits for a lower tier
         n_free = len(self.pool.queue)
@@ -361,6 +377,27 @@ class Instance:
     def host_hits(self, r: Request, n_hits: int, now_s: float) -> int:
         """Blocks behind the first `n_hits` that can be loaded."""
         return 0
+
+    def next_loads_s(self) -> list[float]:
+        """When blocks come that somebody waits for."""
+        return [r.loaded_s for r in self.loading if r not in self.ready]
+
+    def make_way(self, *, but_head: bool) -> bool:
+        """Take blocks from who only waits; False: nobody has any."""
+        return False
+
+    def waits_for_promotion(self, r: Request) -> bool:
+        """Whether blocks of the queue's head are on their way already."""
+        return False
+
+    def join_loading(self, r: Request, now_s: float) -> None:
+        raise AssertionError("without a lower tier there is nothing to wait for")
+
+    def finish_promotions(self, now_s: float) -> None:
+        """Publish what has come for requests that wait."""
+
+    def promote(self, now_s: float) -> None:
+        """Start to load blocks for requests that wait."""
 
     def owed(self) -> int:
         """Blocks set aside for requests that wait for a lower tier."""
@@ -475,7 +512,7 @@ def run(
         ends = [i.ends_s for i in instances if i.ends_s is not None]
         for i in instances:
             if i.ends_s is None:
-                ends += [r.loaded_s for r in i.loading if r not in i.ready]
+                ends += i.next_loads_s()
         times = [*ends, arrivals[0][0]] if arrivals else ends
         if not times:
             return
@@ -500,5 +537,5 @@ def run(
                 instance.schedule(now_s)
                 while not instance.entries and (instance.preempted or instance.ready):
                     instance.schedule(now_s)  # the last running one made room for itself
-                if not instance.entries and not instance.loading:
+                if not instance.entries and not instance.next_loads_s():
                     raise AssertionError("a step that schedules nothing cannot happen")

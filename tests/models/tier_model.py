@@ -33,6 +33,7 @@ class Tier:
     n_loaded: int = 0
     n_evicted: int = 0
     n_refused: int = 0
+    n_unloaded: int = 0
 
     @property
     def crosses(self) -> bool:
@@ -100,7 +101,7 @@ class TierInstance(model.Instance):
     def send(self, number: int, key: int, now_s: float, *, from_gpu: bool) -> None:
         """Store a key in a tier, and whatever that leads to further down."""
         tier = self.tiers[number]
-        if key in tier.ready_s:
+        if key in tier.ready_s or self.is_aside(tier, key):
             return
         has_room, dropped = tier.make_room()
         if not has_room:
@@ -120,7 +121,11 @@ class TierInstance(model.Instance):
         crosses = self.tiers[number].name == "peer"
         if below.write == "write-back" and dropped is not None:
             self.send(number + 1, dropped, now_s, from_gpu=crosses)
-        elif below.write == "write-through" and key not in below.ready_s:
+        elif (
+            below.write == "write-through"
+            and key not in below.ready_s
+            and not self.is_aside(below, key)
+        ):
             has_room, next_dropped = below.make_room()
             if not has_room:
                 below.n_refused += 1
@@ -184,8 +189,19 @@ class TierInstance(model.Instance):
         self.now_s = now_s
         super().schedule(now_s)
 
+    def is_aside(self, tier: Tier, key: int) -> bool:
+        """Whether another part of a tier's memory holds a key."""
+        return False
+
+    def searched(self) -> list[Tier]:
+        """Where a key is looked for, in order."""
+        return self.tiers
+
+    def pinned(self, tier: Tier, key: int) -> None:
+        """A key is being loaded."""
+
     def holder(self, key: int, now_s: float) -> Tier | None:
-        for tier in self.tiers:
+        for tier in self.searched():
             if key in tier.ready_s and tier.ready_s[key] <= now_s:
                 return tier
         return None
@@ -218,7 +234,7 @@ class TierInstance(model.Instance):
             ceil_div(r.n_known, self.settings.block_size) - len(r.blocks) for r in self.loading
         )
 
-    def load(self, r: Request, hits: list[int], n: int, now_s: float) -> None:
+    def start_load(self, r: Request, hits: list[int], n: int, now_s: float) -> None:
         keys = self.keys(r, self.lookup_limit(r))[len(hits) : len(hits) + n]
         r.loaded_s = now_s
         for key in keys:
@@ -226,6 +242,7 @@ class TierInstance(model.Instance):
             assert tier is not None
             tier.pins[key] = tier.pins.get(key, 0) + 1
             tier.n_loaded += 1
+            self.pinned(tier, key)
             at_s = now_s
             if tier.own_s:
                 tier.up_free_s = max(tier.up_free_s, now_s + tier.start_s) + tier.own_s
@@ -235,13 +252,28 @@ class TierInstance(model.Instance):
                 self.up_free_s += self.link.up_s
                 at_s = self.up_free_s
             r.loaded_s = max(r.loaded_s, at_s)
+
+    def load(self, r: Request, hits: list[int], n: int, now_s: float) -> None:
+        self.start_load(r, hits, n, now_s)
         self.hold(r, hits)
+        self.make_place(r, hits, n)
+        self.loading.append(r)
+
+    def make_place(self, r: Request, hits: list[int], n: int) -> None:
         for _ in range(n):
             r.blocks.append(self.pool.take())
             self.demote()
         r.n_loading = n
         r.n_computed = len(hits) * self.settings.block_size
-        self.loading.append(r)
+
+    def arrive(self, r: Request, now_s: float) -> None:
+        """Publish the blocks that a request waited for."""
+        size = self.settings.block_size
+        keys = self.keys(r, len(r.blocks) * size)[-r.n_loading :]
+        for key in reversed(keys):
+            self.unpin(key, now_s)
+        r.n_computed = len(r.blocks) * size
+        self.grow(r, r.n_computed)
 
     def finish_loads(self, now_s: float) -> list[Request]:
         """Those that have all they waited for, in the order in which that was found."""
@@ -249,17 +281,13 @@ class TierInstance(model.Instance):
         for r in self.loading:
             if r.loaded_s > now_s or r.n_computed == len(r.blocks) * size:
                 continue
-            keys = self.keys(r, len(r.blocks) * size)[-r.n_loading :]
-            for key in reversed(keys):
-                self.unpin(key, now_s)
-            r.n_computed = len(r.blocks) * size
-            self.grow(r, r.n_computed)
+            self.arrive(r, now_s)
             self.ready.append(r)
         self.ready = [r for r in self.ready if r in self.loading]
         return self.ready
 
     def unpin(self, key: int, now_s: float) -> None:
-        tier = next(tier for tier in self.tiers if tier.pins.get(key, 0) > 0)
+        tier = next(tier for tier in self.searched() if tier.pins.get(key, 0) > 0)
         tier.pins[key] -= 1
         if tier.pins[key] == 0:
             if tier.is_exclusive:
@@ -269,6 +297,8 @@ class TierInstance(model.Instance):
         if tier.name != "disk":
             return
         for number, host in enumerate(self.tiers):
+            if self.is_aside(host, key):
+                continue
             if host.name == "host" and not host.is_exclusive and key not in host.ready_s:
                 has_room, dropped = host.make_room()
                 if has_room:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pvp_model
 import pytest
 import scheduler_model as model
 import tier_model
@@ -22,6 +23,7 @@ from kvsim.sim.invariants import check_cluster
 from kvsim.sim.router import router_code
 from kvsim.sim.setup import Prepared
 from kvsim.sim.tier_setup import TIER_NAMES, TierChoice, TierChoices
+from kvsim.sim.tiers import RING
 
 BLOCK_BYTES = 1000
 WRITES = ("write-through", "write-back", "selective")
@@ -88,19 +90,33 @@ def run(case: Case, tiers: TierChoices, *, policy: str = "lru", n_instances: int
     return prepared
 
 
-def run_model(
-    case: Case, given: TierChoices
-) -> tuple[tier_model.TierInstance, list[model.Request]]:
-    instance = tier_model.TierInstance(case.settings)
+def run_model(case: Case, given: TierChoices) -> tuple[pvp_model.PvpInstance, list[model.Request]]:
+    instance = pvp_model.PvpInstance(case.settings)
     instance.link = tier_model.LinkSettings(
         up_s=BLOCK_BYTES / given.link.up_bytes_per_s,
         down_s=BLOCK_BYTES / given.link.down_bytes_per_s,
         start_s=given.link.start_s,
     )
+    instance.lead = given.prefetch_lead
+    instance.ring = None
+    n_kept = 0
+    host = given.tiers["host"].config if "host" in given.tiers else None
+    if isinstance(host, HostConfig) and host.ring_blocks:
+        n_kept = host.ring_blocks
+        instance.ring = pvp_model.Ring(
+            name="ring",
+            n_blocks=n_kept,
+            write="write-back",
+            min_hits=1,
+            is_exclusive=True,
+            own_s=0.0,
+            start_s=0.0,
+            window=host.ring_window,
+        )
     instance.tiers = [
         tier_model.Tier(
             name=name,
-            n_blocks=tier.config.blocks,
+            n_blocks=tier.config.blocks - (n_kept if name == "host" else 0),
             write=tier.config.write,
             min_hits=tier.config.min_hits,
             is_exclusive=tier.config.is_exclusive,
@@ -268,6 +284,61 @@ def test_blocks_are_promoted_before_their_turn_and_nothing_is_lost() -> None:
         n_later += bool(sooner > later + 1e-9)
     assert min(found.values()) > 10, found
     assert n_sooner > n_later, (n_sooner, n_later)
+
+
+def with_ring(given: TierChoices, rng: np.random.Generator) -> TierChoices:
+    host = given.tiers["host"]
+    config = replace(
+        host.config,
+        blocks=int(rng.integers(2, 30)),
+        ring=float(rng.choice([0.1, 0.3, 0.6])),
+        ring_window=int(rng.integers(1, 8)),
+    )
+    return replace(given, tiers={**given.tiers, "host": replace(host, config=config)})
+
+
+@pytest.mark.parametrize("layout", [("host",), ("host", "disk"), ("peer", "host", "disk")])
+@pytest.mark.parametrize("has_ring", [False, True])
+def test_promotions_and_the_ring_do_what_the_model_does(
+    layout: tuple[str, ...], *, has_ring: bool
+) -> None:
+    rng = np.random.default_rng([len(layout), has_ring])
+    seen = dict.fromkeys(("promoted", "in_time", "late", "useless"), 0)
+    ring_seen = dict.fromkeys(("stored", "kept", "loaded", "evicted"), 0)
+    for n in range(200):
+        case = cached(random_case(rng, n_rows=24))
+        settings = replace(
+            case.settings,
+            max_num_seqs=int(rng.integers(1, 4)),
+            max_num_batched_tokens=20,
+            n_blocks=int(rng.integers(12, 31)),
+        )
+        case = replace(case, settings=settings)
+        given = replace(choices(rng, layout), prefetch_lead=int(rng.integers(0, 5)))
+        if has_ring:
+            given = with_ring(given, rng)
+        instance, requests = run_model(case, given)
+        prepared = run(case, given)
+        check_cluster(prepared)
+        where = (n, case, given)
+        rows = prepared.cluster.requests
+        for name in ("cached_tokens", "recached_tokens"):
+            assert rows[name].tolist() == [getattr(r, name) for r in requests], (name, where)
+        for name in ("first_scheduled_s", "first_token_s", "finish_s"):
+            found = [None if math.isnan(x) else x for x in rows[name].tolist()]
+            assert found == [getattr(r, name) for r in requests], (name, where)
+        for name, expected in instance.n_blocks.items():
+            assert prepared.cluster.instances[f"{name}_blocks"].sum() == expected, (name, where)
+            seen[name] += expected
+        for tier in instance.searched():
+            number = RING if tier.name == "ring" else TIER_NAMES[tier.name]
+            for count in ("stored", "kept", "loaded", "evicted", "refused"):
+                total = prepared.cluster.tiers[number][f"n_{count}"]
+                assert total == getattr(tier, f"n_{count}"), (tier.name, count, where)
+                if tier.name == "ring" and count in ring_seen:
+                    ring_seen[count] += int(total)
+    assert min(seen.values()) > 10, seen
+    assert not has_ring or min(ring_seen.values()) > 10, ring_seen
 
 
 def test_what_is_cheaper_to_compute_is_not_fetched() -> None:
