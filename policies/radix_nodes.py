@@ -1,9 +1,10 @@
-"""The nodes of SGLang's radix tree, followed from what a policy is told of single blocks.
+"""The nodes of SGLang's radix tree, followed from what a policy is told of blocks and runs of them.
 
 A node is a run of blocks, each above the next, that entered together or were cut from such a run:
 where a path ends or leaves the run, it is cut in two, and what lies below counts as used then
-too. Blocks leave one by one, from a node's end; a node that lost some is *condemned*, since the
-engine would have dropped it whole. Knows no order of nodes.
+too. Blocks leave from a node's end; a node that lost some is *condemned*, since the
+engine would have dropped it whole. What was inserted as one run, a *piece*, is never cut: paths end
+between pieces. It is known by the key of its last block. Knows no order of nodes.
 """
 
 from __future__ import annotations
@@ -51,6 +52,7 @@ TREE = np.dtype(
             "nodes",
             "free",
             "node_of",
+            "length_of",
             "above",
         )
     ]
@@ -88,19 +90,28 @@ def _node_of(tree: Tree) -> NDArray[np.int32]:
 
 
 @inner
+def _length_of(tree: Tree) -> NDArray[np.int32]:
+    """(n_keys,): blocks of the piece that a key is the last one of."""
+    return numbers_at(_sizes(tree).length_of, _sizes(tree).n_keys)
+
+
+@inner
 def _above(tree: Tree, key: int) -> int:
-    return int(numbers_at(_sizes(tree).above, _sizes(tree).n_keys)[key])
+    """Return the last key of the piece above the one that ends with a key; -1 for none."""
+    first = key - _length_of(tree)[key] + 1
+    return int(numbers_at(_sizes(tree).above, _sizes(tree).n_keys)[first])
 
 
 @inner
 def node_of(tree: Tree, key: int) -> int:
-    """Return the node that holds a key; NONE if it is not cached."""
+    """Return the node that holds the last key of a piece; NONE if it is not cached."""
     return int(_node_of(tree)[key]) if key >= 0 else NONE
 
 
 @inner
-def _new_node(tree: Tree, key: int, priority: float) -> int:
-    """Make a node of one key."""
+def _new_node(tree: Tree, key: int, n_blocks: int, priority: float) -> int:
+    """Make a node of one piece."""
+    _length_of(tree)[key] = n_blocks
     s = _sizes(tree)
     s.n_free -= 1
     n = int(_free(tree)[s.n_free])
@@ -111,7 +122,7 @@ def _new_node(tree: Tree, key: int, priority: float) -> int:
     node.priority = priority
     node.end = key
     node.block = NONE
-    node.n_blocks = 1
+    node.n_blocks = n_blocks
     node.n_children = 0
     node.is_open = 1
     node.is_condemned = 0
@@ -124,7 +135,7 @@ def _split(tree: Tree, key: int) -> None:
     """Cut a node below a key of its: the lower part stays the node, the upper one is new."""
     lower = node_of(tree, key)
     priority = nodes(tree)[lower].priority
-    upper = _new_node(tree, key, priority)
+    upper = _new_node(tree, key, _length_of(tree)[key], priority)
     a, b = nodes(tree)[upper], nodes(tree)[lower]
     a.created = b.created
     a.hits = b.hits + 1
@@ -133,7 +144,7 @@ def _split(tree: Tree, key: int) -> None:
     k = _above(tree, key)
     while k >= 0 and node_of(tree, k) == lower:
         _node_of(tree)[k] = upper
-        a.n_blocks += 1
+        a.n_blocks += _length_of(tree)[k]
         k = _above(tree, k)
     b.n_blocks -= a.n_blocks
 
@@ -156,15 +167,14 @@ def hit(tree: Tree, block: Block, priority: float) -> int:
     """Note that a request reused a block; return its node if that still has a candidate."""
     s = _sizes(tree)
     key = int(block.key)
-    above = _above(tree, key)
     if s.pending >= 0:
-        if s.goes_down and above == s.pending:
+        if s.goes_down and _above(tree, key) == s.pending:
             s.pending = NONE  # the run goes on
         else:
             settle(tree)
     n = node_of(tree, key)
     if n < 0:
-        n = _new_node(tree, key, priority)
+        n = _new_node(tree, key, int(block.n_blocks), priority)
     node = nodes(tree)[n]
     s.n_uses += 1
     node.last = s.n_uses
@@ -187,17 +197,18 @@ def insert(tree: Tree, block: Block, priority: float) -> None:
     """Note that a block was cached: below the one cached before it, above it, or on its own."""
     s = _sizes(tree)
     settle(tree)
-    key = int(block.key)
-    above = _above(tree, key)
+    key, n_blocks = int(block.key), int(block.n_blocks)
     if node_of(tree, key) >= 0:  # a second copy
         return
+    _length_of(tree)[key] = n_blocks
+    above = _above(tree, key)
     before = s.inserted
     s.inserted = key
     s.hit = NONE
     if before >= 0 and _above(tree, before) == key and node_of(tree, before) >= 0:
         n = node_of(tree, before)
         _node_of(tree)[key] = n
-        nodes(tree)[n].n_blocks += 1
+        nodes(tree)[n].n_blocks += n_blocks
     else:
         up = node_of(tree, above)
         if up >= 0:
@@ -206,10 +217,10 @@ def insert(tree: Tree, block: Block, priority: float) -> None:
                 _node_of(tree)[key] = up
                 s.n_uses += 1
                 parent.end = key
-                parent.n_blocks += 1
+                parent.n_blocks += n_blocks
                 parent.last = s.n_uses
                 return
-        _new_node(tree, key, priority)
+        _new_node(tree, key, n_blocks, priority)
     up = node_of(tree, above)
     if up >= 0:
         if nodes(tree)[up].end != above:
@@ -228,7 +239,7 @@ def offer(tree: Tree, block: Block, priority: float) -> int:
     key = int(block.key)
     n = node_of(tree, key)
     if n < 0:
-        n = _new_node(tree, key, priority)
+        n = _new_node(tree, key, 1, priority)
     node = nodes(tree)[n]
     node.is_open = 0
     if node.end == key:
@@ -246,17 +257,23 @@ def withdraw(tree: Tree, block: Block) -> None:
 
 @inner
 def evict(tree: Tree, block: Block) -> None:
-    """Note that a block left; what is left of its node is condemned."""
+    """Note that the last blocks of a piece left; what is left of its node is condemned."""
     s = _sizes(tree)
     s.hit = s.inserted = NONE
     key = int(block.key)
     n = node_of(tree, key)
     if n < 0:
         return
+    n_gone = int(block.n_blocks)
+    n_left = int(_length_of(tree)[key]) - n_gone
     _node_of(tree)[key] = NONE
     node = nodes(tree)[n]
-    node.n_blocks -= 1
+    node.n_blocks -= n_gone
     above = _above(tree, key)
+    if n_left > 0:
+        above = key - n_gone
+        _length_of(tree)[above] = n_left
+        _node_of(tree)[above] = n
     up = node_of(tree, above)
     if node.n_blocks == 0:
         _free(tree)[s.n_free] = n
@@ -274,6 +291,7 @@ def make_tree(setting: Setting) -> Tree:
     records = np.zeros(setting.n_items + 1, NODE)
     free = np.arange(setting.n_items + 1, dtype=np.int32)
     key_nodes = np.full(setting.n_keys, NONE, np.int32)
+    length_of = np.zeros(setting.n_keys, np.int32)
     above = setting.above()
     for name in ("pending", "hit", "inserted"):
         sizes[name] = NONE
@@ -284,8 +302,9 @@ def make_tree(setting: Setting) -> Tree:
         ("nodes", records),
         ("free", free),
         ("node_of", key_nodes),
+        ("length_of", length_of),
         ("above", above),
     ):
         sizes[name] = array.ctypes.data
-    setting.keep(sizes, records, free, key_nodes, above)
+    setting.keep(sizes, records, free, key_nodes, length_of, above)
     return int(sizes.ctypes.data)

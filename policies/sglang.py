@@ -69,9 +69,16 @@ def _event(event: int, state: int, block: Block) -> float:
         insert(s.tree, block, priority)
     elif event == EVENT_EVICT:
         evict(s.tree, block)
+        if items[x].is_candidate:  # the rest of its piece, condemned
+            heap_remove(items, heap, 0, x)
+            items[x].rank = -np.inf
+            items[x].depth = int(block.depth) - int(block.n_blocks)
+            heap_push(items, heap, 0, x)
     elif event == EVENT_ADD:
+        items[x].is_candidate = 1
         touched = offer(s.tree, block, priority)
     else:
+        items[x].is_candidate = 0
         heap_remove(items, heap, 0, x)
         withdraw(s.tree, block)
     if touched >= 0:
@@ -100,8 +107,6 @@ class SglangLru(CompiledPolicy):
     needs even if part of it is free. SGLang looks a request up again while it waits, which
     refreshes what it matches. Chunks of a prefill and the output are one node here.
     """
-
-    is_uniform = False
 
     order: ClassVar[int] = LRU
 
