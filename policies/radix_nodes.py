@@ -37,6 +37,9 @@ NODE = np.dtype(
 the key of its last block, that block if it is a candidate (else -1), blocks, child nodes; open
 while the request that made it runs on."""
 
+PIECE = np.dtype([("node", "i4"), ("n_blocks", "i4"), ("above", "i4"), ("none", "i4")])
+"""A piece: 1 + its node, or 0; its blocks; the last key of the piece above it, or -1."""
+
 TREE = np.dtype(
     [
         (name, "i8")
@@ -51,8 +54,7 @@ TREE = np.dtype(
             "goes_down",
             "nodes",
             "free",
-            "node_of",
-            "length_of",
+            "pieces",
             "above",
         )
     ]
@@ -85,33 +87,34 @@ def _free(tree: Tree) -> NDArray[np.int32]:
 
 
 @inner
-def _node_of(tree: Tree) -> NDArray[np.int32]:
-    return numbers_at(_sizes(tree).node_of, _sizes(tree).n_keys)
-
-
-@inner
-def _length_of(tree: Tree) -> NDArray[np.int32]:
-    """(n_keys,): blocks of the piece that a key is the last one of."""
-    return numbers_at(_sizes(tree).length_of, _sizes(tree).n_keys)
+def _pieces(tree: Tree) -> NDArray[Any]:
+    """(n_keys,) of PIECE, by the last key."""
+    return view(_sizes(tree).pieces, (_sizes(tree).n_keys,), PIECE)
 
 
 @inner
 def _above(tree: Tree, key: int) -> int:
     """Return the last key of the piece above the one that ends with a key; -1 for none."""
-    first = key - _length_of(tree)[key] + 1
-    return int(numbers_at(_sizes(tree).above, _sizes(tree).n_keys)[first])
+    return int(_pieces(tree)[key].above)
+
+
+@inner
+def _note_piece(tree: Tree, key: int, n_blocks: int) -> None:
+    piece = _pieces(tree)[key]
+    piece.n_blocks = n_blocks
+    piece.above = numbers_at(_sizes(tree).above, _sizes(tree).n_keys)[key - n_blocks + 1]
 
 
 @inner
 def node_of(tree: Tree, key: int) -> int:
     """Return the node that holds the last key of a piece; NONE if it is not cached."""
-    return int(_node_of(tree)[key]) if key >= 0 else NONE
+    return int(_pieces(tree)[key].node) - 1 if key >= 0 else NONE
 
 
 @inner
 def _new_node(tree: Tree, key: int, n_blocks: int, priority: float) -> int:
     """Make a node of one piece."""
-    _length_of(tree)[key] = n_blocks
+    _note_piece(tree, key, n_blocks)
     s = _sizes(tree)
     s.n_free -= 1
     n = int(_free(tree)[s.n_free])
@@ -126,7 +129,7 @@ def _new_node(tree: Tree, key: int, n_blocks: int, priority: float) -> int:
     node.n_children = 0
     node.is_open = 1
     node.is_condemned = 0
-    _node_of(tree)[key] = n
+    _pieces(tree)[key].node = n + 1
     return n
 
 
@@ -135,7 +138,7 @@ def _split(tree: Tree, key: int) -> None:
     """Cut a node below a key of its: the lower part stays the node, the upper one is new."""
     lower = node_of(tree, key)
     priority = nodes(tree)[lower].priority
-    upper = _new_node(tree, key, _length_of(tree)[key], priority)
+    upper = _new_node(tree, key, _pieces(tree)[key].n_blocks, priority)
     a, b = nodes(tree)[upper], nodes(tree)[lower]
     a.created = b.created
     a.hits = b.hits + 1
@@ -143,8 +146,8 @@ def _split(tree: Tree, key: int) -> None:
     a.is_open = 0
     k = _above(tree, key)
     while k >= 0 and node_of(tree, k) == lower:
-        _node_of(tree)[k] = upper
-        a.n_blocks += _length_of(tree)[k]
+        _pieces(tree)[k].node = upper + 1
+        a.n_blocks += _pieces(tree)[k].n_blocks
         k = _above(tree, k)
     b.n_blocks -= a.n_blocks
 
@@ -200,21 +203,21 @@ def insert(tree: Tree, block: Block, priority: float) -> None:
     key, n_blocks = int(block.key), int(block.n_blocks)
     if node_of(tree, key) >= 0:  # a second copy
         return
-    _length_of(tree)[key] = n_blocks
+    _note_piece(tree, key, n_blocks)
     above = _above(tree, key)
     before = s.inserted
     s.inserted = key
     s.hit = NONE
     if before >= 0 and _above(tree, before) == key and node_of(tree, before) >= 0:
         n = node_of(tree, before)
-        _node_of(tree)[key] = n
+        _pieces(tree)[key].node = n + 1
         nodes(tree)[n].n_blocks += n_blocks
     else:
         up = node_of(tree, above)
         if up >= 0:
             parent = nodes(tree)[up]
             if parent.end == above and parent.is_open and parent.n_children == 0:
-                _node_of(tree)[key] = up
+                _pieces(tree)[key].node = up + 1
                 s.n_uses += 1
                 parent.end = key
                 parent.n_blocks += n_blocks
@@ -265,15 +268,16 @@ def evict(tree: Tree, block: Block) -> None:
     if n < 0:
         return
     n_gone = int(block.n_blocks)
-    n_left = int(_length_of(tree)[key]) - n_gone
-    _node_of(tree)[key] = NONE
+    n_left = int(_pieces(tree)[key].n_blocks) - n_gone
+    _pieces(tree)[key].node = 0
     node = nodes(tree)[n]
     node.n_blocks -= n_gone
     above = _above(tree, key)
     if n_left > 0:
         above = key - n_gone
-        _length_of(tree)[above] = n_left
-        _node_of(tree)[above] = n
+        _pieces(tree)[above].n_blocks = n_left
+        _pieces(tree)[above].above = _above(tree, key)
+        _pieces(tree)[above].node = n + 1
     up = node_of(tree, above)
     if node.n_blocks == 0:
         _free(tree)[s.n_free] = n
@@ -290,8 +294,7 @@ def make_tree(setting: Setting) -> Tree:
     sizes = np.zeros(1, TREE)
     records = np.zeros(setting.n_items + 1, NODE)
     free = np.arange(setting.n_items + 1, dtype=np.int32)
-    key_nodes = np.full(setting.n_keys, NONE, np.int32)
-    length_of = np.zeros(setting.n_keys, np.int32)
+    pieces = np.zeros(setting.n_keys, PIECE)
     above = setting.above()
     for name in ("pending", "hit", "inserted"):
         sizes[name] = NONE
@@ -301,10 +304,9 @@ def make_tree(setting: Setting) -> Tree:
     for name, array in (
         ("nodes", records),
         ("free", free),
-        ("node_of", key_nodes),
-        ("length_of", length_of),
+        ("pieces", pieces),
         ("above", above),
     ):
         sizes[name] = array.ctypes.data
-    setting.keep(sizes, records, free, key_nodes, length_of, above)
+    setting.keep(sizes, records, free, pieces, above)
     return int(sizes.ctypes.data)
