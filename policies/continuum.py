@@ -20,10 +20,11 @@ ENOUGH_GAPS = 100
 PRIOR_MEAN_S = 1.0
 """Mean of the exponential gaps that the paper presumes before."""
 LONG_AGO = 2.0**50
-LEARNT_S, QUEUE_S, TOKEN_S, PAIR_S, BLOCK_TOKENS, SHARE, QUANTILES = range(7)
+LEARNT_S, QUEUE_S, TOKEN_S, PAIR_S, BLOCK_TOKENS, SHARE, FROM_S = range(7)
+TTL_S = FROM_S + N_QUANTILES
 """Columns of `params`: end of the learning, mean wait saved, seconds a token and a pair of tokens
 of prefill, tokens a block, share of turns that another one follows (below 0: not known, the prior),
-quantiles of the gap before it."""
+and, up to N_QUANTILES each, seconds saved from which on a time to live is the best, and that."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,14 +71,11 @@ class Continuum(SampledPolicy):
         if p[SHARE] < 0 or now.now_s <= p[LEARNT_S]:
             if saved_s > PRIOR_MEAN_S:
                 ttl_s = PRIOR_MEAN_S * math.log(saved_s / PRIOR_MEAN_S)
-        elif now.now_s - block.last_access_s < p[QUANTILES + N_QUANTILES - 1]:  # the longest
-            best_s = 0.0
-            for i in range(N_QUANTILES):
-                share = p[SHARE] * (i + 1.0) / N_QUANTILES
-                gain_s = share * saved_s - p[QUANTILES + i]
-                if gain_s > best_s:
-                    best_s = gain_s
-                    ttl_s = p[QUANTILES + i]
+        else:
+            i = 0
+            while i < N_QUANTILES and p[FROM_S + i] < saved_s:
+                ttl_s = p[TTL_S + i]
+                i += 1
         if now.now_s - block.last_access_s >= ttl_s:
             return block.last_access - LONG_AGO
         return block.last_access_s + ttl_s
@@ -97,7 +95,8 @@ class Continuum(SampledPolicy):
                     f"continuum: {name} must be at least 0, got {getattr(self, name)}"
                 )
         n_categories = len(setting.category_names)
-        made = np.zeros((n_categories, QUANTILES + N_QUANTILES))
+        made = np.zeros((n_categories, TTL_S + N_QUANTILES))
+        made[:, FROM_S:TTL_S] = np.inf
         made[:, QUEUE_S], made[:, TOKEN_S], made[:, PAIR_S] = (
             self.queue_s,
             self.token_s,
@@ -118,8 +117,28 @@ class Continuum(SampledPolicy):
                 if len(seen_s) > ENOUGH_GAPS:
                     at = np.ceil(np.arange(1, N_QUANTILES + 1) / N_QUANTILES * len(seen_s))
                     made[category, SHARE] = len(seen_s) / len(own_s)
-                    made[category, QUANTILES:] = seen_s[at.astype(np.int64) - 1]
+                    best = best_ttls(made[category, SHARE], seen_s[at.astype(np.int64) - 1])
+                    made[category, FROM_S : FROM_S + len(best)] = best[:, 0]
+                    made[category, TTL_S : TTL_S + len(best)] = best[:, 1]
         return made
+
+
+def best_ttls(share: float, quantile_s: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(n, 2): seconds saved from which on a time to live has the greatest gain, and that.
+
+    The gain of quantile i of n is share * (i + 1) / n * saved - quantile: lines, of which one after
+    the other is the upper one.
+    """
+    slopes, costs_s, from_s = [0.0], [0.0], [-np.inf]
+    for i, ttl_s in enumerate(quantile_s.tolist()):
+        slope = share * (i + 1) / len(quantile_s)
+        while (crossing_s := (ttl_s - costs_s[-1]) / (slope - slopes[-1])) <= from_s[-1]:
+            for line in (slopes, costs_s, from_s):
+                line.pop()
+        slopes.append(slope)
+        costs_s.append(ttl_s)
+        from_s.append(crossing_s)
+    return np.column_stack((from_s[1:], costs_s[1:]))
 
 
 def gaps_s(history: History) -> NDArray[np.float64]:
