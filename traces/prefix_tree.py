@@ -194,59 +194,60 @@ def _lay_out(
 ) -> None:
     """Fill `new`; the others are room: a mark for each place, and for what is said of those.
 
-    A byte a place: of what reading a trace takes this is the largest next to the ids.
+    Whether a block was seen before is monotone along a path, so a binary search finds where it
+    parts from all earlier ones. Marks blocks as seen, and those that paths part behind as
+    _MARKED. A byte a place: of what reading a trace takes this is the largest next to the ids.
     """
-    _part(path, marks, new.divergence, shared)
-    _count_before(marks, before)
-    n_keys = 0
-    for r in range(len(new.up)):
-        first = new.divergence[r]
-        new.base[r] = n_keys
-        new.up[r] = keys[_rank(marks, before, shared[r])] if first > 0 else -1
-        for k in range(first, path.n_blocks[r]):
-            place = _place(path, r, k)
-            if marks[place] == _MARKED:
-                keys[_rank(marks, before, place)] = n_keys
-            n_keys += 1
-        new.last[r] = n_keys - 1 if first < path.n_blocks[r] else new.up[r]
-
-
-@inner
-def _place(path: _Paths, row: int, depth: int) -> int:
-    """Return a block's place in a table of all: by the id of its last token, and where in that."""
-    start = path.offsets[row]
-    if path.trace_block == path.block:
-        return int(path.ids[start + depth])
-    j = (min((depth + 1) * path.block, path.covered[row]) - 1) // path.trace_block
-    return int(path.ids[start + j] * path.per_id + depth - j * path.trace_block // path.block)
-
-
-@inner
-def _part(
-    path: _Paths,
-    marks: NDArray[np.uint8],
-    divergence: NDArray[np.int64],
-    shared: NDArray[np.int64],
-) -> None:
-    """Find where each path parts from all earlier ones, and the place of the last shared block.
-
-    Whether a block was seen before is monotone along a path, so a binary search finds it. Marks
-    blocks as seen, and those that paths part behind as _MARKED.
-    """
-    for r in range(len(path.n_blocks)):
-        seen, unseen = 0, path.n_blocks[r]
+    ids, n_blocks = path.ids, path.n_blocks
+    trace_block, block, per_id = path.trace_block, path.block, path.per_id
+    for r in range(len(n_blocks)):
+        start, covered = path.offsets[r], path.covered[r]
+        seen, unseen = 0, n_blocks[r]
         while seen < unseen:
             k = (seen + unseen) // 2
-            if marks[_place(path, r, k)]:
+            if marks[_place(ids, start, covered, k, trace_block, block, per_id)]:
                 seen = k + 1
             else:
                 unseen = k
-        divergence[r] = seen
+        new.divergence[r] = seen
         if seen > 0:
-            shared[r] = _place(path, r, seen - 1)
+            shared[r] = _place(ids, start, covered, seen - 1, trace_block, block, per_id)
             marks[shared[r]] = _MARKED
-        for k in range(seen, path.n_blocks[r]):
-            marks[_place(path, r, k)] = _SEEN
+        for k in range(seen, n_blocks[r]):
+            marks[_place(ids, start, covered, k, trace_block, block, per_id)] = _SEEN
+    _count_before(marks, before)
+    n_keys = 0
+    for r in range(len(n_blocks)):
+        start, covered = path.offsets[r], path.covered[r]
+        first = new.divergence[r]
+        new.base[r] = n_keys
+        new.up[r] = keys[_rank(marks, before, shared[r])] if first > 0 else -1
+        for k in range(first, n_blocks[r]):
+            place = _place(ids, start, covered, k, trace_block, block, per_id)
+            if marks[place] == _MARKED:
+                keys[_rank(marks, before, place)] = n_keys
+            n_keys += 1
+        new.last[r] = n_keys - 1 if first < n_blocks[r] else new.up[r]
+
+
+@inner
+def _place(
+    ids: NDArray[np.int64],
+    start: int,
+    covered: int,
+    depth: int,
+    trace_block: int,
+    block: int,
+    per_id: int,
+) -> int:
+    """Return a block's place in a table of all: by the id of its last token, and where in that.
+
+    The request's ids begin at `start` and stand for `covered` tokens.
+    """
+    if trace_block == block:
+        return int(ids[start + depth])
+    j = (min((depth + 1) * block, covered) - 1) // trace_block
+    return int(ids[start + j] * per_id + depth - j * trace_block // block)
 
 
 @inner
