@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import sys
 from pathlib import Path
@@ -971,6 +972,8 @@ def _print_json(value: object) -> None:
 
 def main() -> None:
     """Run the command line; what the user can fix is one line on stderr and exit status 2."""
+    # What a start imports stays: to look for garbage in it again and again takes a tenth of it.
+    gc.set_threshold(100_000, 20, 20)
     try:
         status = app(standalone_mode=False)
     except KvsimError as error:
