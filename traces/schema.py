@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 
 import numpy as np
@@ -66,6 +66,13 @@ class Trace:
     """Rows left out while reading, by reason."""
     notes: tuple[str, ...] = ()
     """What the file lacks and the reader inferred or drew, a sentence each."""
+
+    def __post_init__(self) -> None:
+        """Copy what is a view with gaps: compiled code takes an address."""
+        for each in fields(self):
+            values = getattr(self, each.name)
+            if isinstance(values, np.ndarray) and not values.flags.c_contiguous:
+                object.__setattr__(self, each.name, np.ascontiguousarray(values))
 
     def __len__(self) -> int:
         return len(self.arrival_s)

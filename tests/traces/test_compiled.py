@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,8 @@ import pytest
 
 from kvsim import TraceError
 from kvsim.traces.compiled import CompiledTrace, load_compiled
-from kvsim.traces.prefix_tree import PrefixTree
+from kvsim.traces.formats import read_trace
+from kvsim.traces.prefix_tree import PrefixTree, compile_tree
 from kvsim.traces.sample import sample_path
 
 LEFT_OUT = {"block_ids", "block_offsets"}
@@ -89,3 +90,18 @@ def test_the_head_of_a_compiled_trace_has_the_paths_of_its_requests(sample: Path
     assert len(head.trace) == len(head.tree.end) == 100
     assert np.array_equal(head.tree.path_blocks, whole.tree.path_blocks[:100])
     assert head.tree.n_keys < whole.tree.n_keys
+
+
+def test_arrays_of_a_trace_may_be_views_with_gaps() -> None:
+    whole = read_trace(sample_path())
+    views = {
+        name: np.repeat(getattr(whole, name), 2)[::2]
+        for name in ("arrival_s", "input_tokens", "block_ids", "block_offsets", "covered_tokens")
+    }
+    views["output_tokens"] = np.broadcast_to(np.int64(9), len(whole))
+    trees = [
+        compile_tree(replace(whole, **arrays), 16, partial_blocks=False)
+        for arrays in (views, {name: values.copy() for name, values in views.items()})
+    ]
+    assert np.array_equal(trees[0].parent, trees[1].parent)
+    assert np.array_equal(trees[0].end, trees[1].end)
