@@ -18,21 +18,14 @@ from harness import Result, Setting, interleaved
 from kvsim.sim.config import ClusterConfig, EngineConfig, RunConfig
 from kvsim.sim.results import write_run
 from kvsim.studies.replay import run_replay
-from kvsim.traces.compiled import CompiledTrace, load_compiled
+from kvsim.traces.compiled import compile_trace, load_compiled
 from kvsim.traces.formats import write_trace
-from kvsim.traces.prefix_tree import compile_tree
-from kvsim.traces.schema import Trace
-
-
-def _compiled(trace: Trace, block_size: int) -> CompiledTrace:
-    tree = compile_tree(trace, block_size, partial_blocks=False)
-    return CompiledTrace(trace=trace, tree=tree, digest="in memory")
 
 
 def throughput(setting: Setting) -> Iterator[Result]:
     """G8: requests a second and core, with prefix cache, paged KV, metrics and 8 instances."""
     trace = workloads.multi_turn(n_requests=100_000, per_s=20.0)
-    compiled = _compiled(trace, trace.block_size)
+    compiled = compile_trace(trace)
     for router in ("round-robin", "least-loaded", "prefix-aware"):
         config = RunConfig(
             engine=EngineConfig(block_size=16, gpu_blocks=40_000, max_num_batched_tokens=8192),

@@ -27,18 +27,16 @@ from .state import (
     tiers,
 )
 from .tiers import (
-    DISK,
     HOST,
     RING,
-    WRITE_BACK,
     Tier,
-    free_slot,
+    give_up,
     held,
     make_room,
     move_down,
-    send,
     settle,
     slot_of,
+    take_into_host,
     tier_blocks,
     tier_heaps,
     tier_items,
@@ -81,17 +79,14 @@ def _leave_host(c: State, q: int, x: int) -> None:
     """Take a block out of the normal part of the host's memory."""
     tier = tiers(c)[q]
     order = tier_orders(c)[q]
-    block = tier_blocks(tier)[x]
     if order.mode == LRU_LIST:
         unlink(tier, x)
     else:
         remove(order, tier_items(tier), tier_heaps(tier), x)
         if order.mode == HOOKED:
             notify(order, tier_items(tier), x, EVENT_EVICT)
-    free_slot(tier, slot_of(tier, block.key))
+    give_up(tier, slot_of(tier, tier_blocks(tier)[x].key))
     tier.n_unloaded += 1
-    block.after = tier.free_head
-    tier.free_head = x
 
 
 @seldom
@@ -102,22 +97,11 @@ def _fall(c: State, i: int, x: int, now_s: float) -> None:
     key, depth, category = np.int64(block.key), np.int64(block.depth), np.int64(block.category)
     ready_s = block.ready_s
     unlink(ring, x)
-    free_slot(ring, slot_of(ring, key))
+    give_up(ring, slot_of(ring, key))
     ring.n_evicted += 1
-    block.after = ring.free_head
-    ring.free_head = x
     q = HOST * sizes(c).n_instances + i
-    host = tiers(c)[q]
-    dropped, dropped_depth, dropped_category = make_room(c, q, now_s)
-    if host.free_head < 0:
-        host.n_refused += 1
-        return
-    at = np.int64(host.free_head)
-    host.n_kept += 1
-    settle(c, q, key, depth, category, now_s, ready_s)
-    tier_blocks(host)[at].batch = 0  # what shares its links is taken to be there
-    if dropped >= 0 and tiers(c)[DISK * sizes(c).n_instances].write == WRITE_BACK:
-        send(c, i, DISK, False, dropped, dropped_depth, dropped_category, now_s)
+    if not take_into_host(c, i, q, key, depth, category, now_s, ready_s):
+        tiers(c)[q].n_refused += 1
 
 
 @seldom

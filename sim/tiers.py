@@ -130,7 +130,16 @@ def _has_own_link(c: State, i: int, q: int) -> bool:
 
 
 @seldom
-def free_slot(tier: Tier, slot: int) -> None:
+def give_up(tier: Tier, slot: int) -> None:
+    """Let a cache hold what is in a slot of its index no more; its block is the first free one."""
+    x = _slots(tier)[slot]
+    tier_blocks(tier)[x].after = tier.free_head
+    tier.free_head = x
+    _free_slot(tier, slot)
+
+
+@seldom
+def _free_slot(tier: Tier, slot: int) -> None:
     """Empty a slot, and close the gap that it leaves in a chain of collisions."""
     slots = _slots(tier)
     mask = tier.n_slots - 1
@@ -329,10 +338,8 @@ def make_room(c: State, q: int, now_s: float) -> tuple[int, int, int]:
         if order.mode == HOOKED:
             notify(order, tier_items(tier), x, EVENT_EVICT)
     block = tier_blocks(tier)[x]
-    free_slot(tier, slot_of(tier, block.key))
+    give_up(tier, slot_of(tier, block.key))
     tier.n_evicted += 1
-    block.after = -1
-    tier.free_head = x
     return int(block.key), int(block.depth), int(block.category)
 
 
@@ -527,10 +534,8 @@ def tier_loaded(
             if tier.is_exclusive:
                 if order.mode == HOOKED:
                     notify(order, tier_items(tier), x, EVENT_EVICT)
-                free_slot(tier, slot)
+                give_up(tier, slot)
                 tier.n_unloaded += 1
-                block.after = tier.free_head
-                tier.free_head = x
             elif order.mode == LRU_LIST:
                 append(tier, x)
             else:
@@ -564,13 +569,28 @@ def _keep_on_host(c: State, i: int, key: int, depth: int, category: int, now_s: 
     if tier.n_blocks == 0 or tier.is_exclusive or held(tier, key) >= 0 or is_in_ring(c, i, key):
         return
     _tell_miss(c, q, key, depth, category, now_s)
+    take_into_host(c, i, q, key, depth, category, now_s, now_s)
+
+
+@seldom
+def take_into_host(
+    c: State, i: int, q: int, key: int, depth: int, category: int, now_s: float, ready_s: float
+) -> bool:
+    """Let a block that is in the host's memory stay in cache `q` of it; False if it has no room.
+
+    What has to go for it goes on to the disk.
+    """
+    tier = tiers(c)[q]
     dropped, dropped_depth, dropped_category = make_room(c, q, now_s)
-    if tier.free_head >= 0:
-        tier.n_kept += 1
-        settle(c, q, key, depth, category, now_s, now_s)
-        tier_blocks(tier)[held(tier, key)].batch = 0
+    if tier.free_head < 0:
+        return False
+    x = np.int64(tier.free_head)
+    tier.n_kept += 1
+    settle(c, q, key, depth, category, now_s, ready_s)
+    tier_blocks(tier)[x].batch = 0  # what shares its links is taken to be there
     if dropped >= 0 and tiers(c)[DISK * sizes(c).n_instances].write == WRITE_BACK:
         send(c, i, DISK, False, dropped, dropped_depth, dropped_category, now_s)
+    return True
 
 
 @seldom

@@ -10,8 +10,7 @@ import numpy as np
 
 from ..policies import make_policy
 from ..sim.config import ClusterConfig, EngineConfig, RunConfig
-from ..traces.compiled import CompiledTrace
-from ..traces.prefix_tree import compile_tree
+from ..traces.compiled import compile_trace
 from ..traces.schema import Sessions, Trace
 from ..traces.sessions import infer_sessions
 from .bound import bound, hardware
@@ -42,12 +41,8 @@ def warm_up(
         latency_affine="1e-3,1e-4,1e-4,0",
     )
     start = time.perf_counter()
-    whole = CompiledTrace(
-        trace=trace, tree=compile_tree(trace, 4, partial_blocks=False), digest="warm-up"
-    )
-    parts = CompiledTrace(
-        trace=trace, tree=compile_tree(trace, 4, partial_blocks=True), digest="warm-up"
-    )
+    whole = compile_trace(trace)
+    parts = compile_trace(trace, partial_blocks=True)
     yield "prefix tree", time.perf_counter() - start
     start = time.perf_counter()
     run_replay(whole, config)

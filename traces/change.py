@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from .. import TraceError
 from ..kernels import kernel
+from .gather import gather
 from .generate.streams import stream
 from .hashing import numbered
 from .prefix_tree import compile_tree
@@ -112,10 +113,8 @@ def copied(
     place = np.full(len(trace) + 1, -1)  # within its session
     place[by_session] = np.arange(len(trace)) - np.repeat(first, size)
     parent = np.where(trace.parent[rows] < 0, -1, start[copy] + place[trace.parent[rows]])
-    lengths = np.diff(trace.block_offsets)[rows]
-    offsets = np.concatenate([[0], np.cumsum(lengths)])
-    at = np.repeat(trace.block_offsets[rows] - offsets[:-1], lengths) + np.arange(offsets[-1])
-    ids = trace.block_ids[at]
+    ids, offsets = gather(trace.block_ids, trace.block_offsets, rows)
+    lengths = np.diff(offsets)
     stride = int(trace.block_ids.max(initial=-1)) + 1
     is_new = is_own[ids] & np.repeat(is_again[copy], lengths)
     ids = ids + np.where(is_new, np.repeat(copy, lengths) + 1, 0) * stride

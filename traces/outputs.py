@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..kernels import kernel
+from .gather import leading
 from .rows import Rows
 
 
@@ -36,8 +37,8 @@ def with_outputs_of_children(rows: Rows, size: int) -> Rows:
         n_new,
     )
     offsets = np.concatenate([[0], np.cumsum(n_new)])
-    ids = np.empty(offsets[-1], np.int64)
-    _extend(rows.block_ids, rows.block_offsets, child, offsets, ids)
+    shown_by = np.where(child >= 0, child, np.arange(len(child)))
+    ids = leading(rows.block_ids, rows.block_offsets, shown_by, offsets)
     prompt_tokens = np.minimum(rows.input_tokens, n_ids * size)
     covered = np.where(child >= 0, np.maximum(n_new * size, 0), prompt_tokens)
     return replace(
@@ -75,17 +76,3 @@ def _find_children(
         if shared >= n - 1 and full >= n and n_here >= full and n > 0:
             child[up] = row
             n_new[up] = full
-
-
-@kernel
-def _extend(
-    ids: NDArray[np.int64],
-    offsets: NDArray[np.int64],
-    child: NDArray[np.int64],
-    new_offsets: NDArray[np.int64],
-    out: NDArray[np.int64],
-) -> None:
-    for row in range(child.size):
-        source = child[row] if child[row] >= 0 else row
-        for position in range(new_offsets[row + 1] - new_offsets[row]):
-            out[new_offsets[row] + position] = ids[offsets[source] + position]
