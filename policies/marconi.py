@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .. import ConfigError
 from ..kernels import inner, view
-from .base import Binding, Block, CompiledPolicy, Setting
-from .candidates import hear, make_candidates, n_sampled, sampled
-from .draws import make_generator
-from .order import EVENT_ADD, EVENT_HIT, EVENT_INSERT, EVENT_REMOVE, EVENT_VICTIM
+from .base import Binding, Policy, Setting
+from .calls import c_function_of
+from .draws import mixed
+from .order import SAMPLED
+from .records import Items, heaps_at, items_at
+from .sampling import GOLDEN
 
 ALPHAS = tuple(i / 10 for i in range(21))
 """What is tried for alpha: as many as the authors try."""
 
-BLOCK = np.dtype([("last_s", "f8"), ("last", "i8"), ("depth", "i8")])
-STATE = np.dtype(
-    [
-        (name, "i8")
-        for name in ("candidates", "generator", "blocks", "drawn", "n_items", "n_samples")
-    ]
-    + [(name, "f8") for name in ("now_s", "alpha", "alpha_from_s")]
-)
+LEAST_AGE_S = 1e-6
+ROUNDING = 1e-12
+"""More than the error of a value reckoned with fewer divisions, as a share of 1 + alpha."""
+HALF = np.uint64(32)
+"""Bits of a draw that make a share."""
+
+ALPHA, ALPHA_FROM_S, ROOM, N_PARAMS = range(4)
+"""`params`: alpha, from when on, and the address of room for the members of a sample."""
+MEMBER = np.dtype([("age_s", "f8"), ("depth", "f8"), ("x", "i8")])
 
 
 @inner
@@ -34,55 +36,85 @@ def _share(value: float, low: float, high: float) -> float:
 
 
 @inner
-def _recency(last_s: float, now_s: float) -> float:
-    return 1.0 / max(now_s - last_s, 1e-6)
+def _per_unit(low: float, high: float) -> float:
+    return 1.0 / (high - low) if high > low else 0.0
 
 
-def _event(event: int, state: int, block: Block) -> float:
-    s = view(state, (1,), STATE)[0]
-    blocks = view(s.blocks, (s.n_items,), BLOCK)
-    if event in (EVENT_HIT, EVENT_INSERT):
-        s.now_s = max(s.now_s, block.last_access_s)
-    elif event == EVENT_ADD:
-        record = blocks[block.block_id]
-        record.last_s = block.last_access_s
-        record.last = int(block.last_access)
-        record.depth = int(block.depth)
-        hear(s.candidates, event, block)
-    elif event == EVENT_REMOVE:
-        hear(s.candidates, event, block)
-    elif event == EVENT_VICTIM:
-        n = n_sampled(s.candidates, s.n_samples)
-        drawn = view(s.drawn, (s.n_items,), np.int32)
-        newest = deepest = -np.inf
-        oldest = shallowest = np.inf
-        for i in range(n):
-            x = sampled(s.candidates, s.generator, i, s.n_samples)
-            drawn[i] = x
-            recency = _recency(blocks[x].last_s, s.now_s)
-            newest, oldest = max(newest, recency), min(oldest, recency)
-            depth = float(blocks[x].depth)
-            deepest, shallowest = max(deepest, depth), min(shallowest, depth)
-        alpha = s.alpha if s.now_s > s.alpha_from_s else 0.0
-        best = -1
-        least = np.inf
-        for i in range(n):
-            x = int(drawn[i])
-            value = _share(_recency(blocks[x].last_s, s.now_s), oldest, newest)
-            value += alpha * _share(float(blocks[x].depth), shallowest, deepest)
-            goes_first = best < 0 or value < least
-            if not goes_first and value == least:
-                goes_first = blocks[x].last < blocks[best].last or (
-                    blocks[x].last == blocks[best].last and blocks[x].depth > blocks[best].depth
-                )
-            if goes_first:
-                best, least = x, value
-        return float(best)
-    return 0.0
+@inner
+def _goes_first(items: Items, x: int, y: int) -> bool:
+    """Whether `x` is evicted before `y` of equal value: longer unused, then deeper."""
+    a: Any = items[x]
+    b: Any = items[y]
+    return bool(a.last < b.last or (a.last == b.last and a.depth > b.depth))
+
+
+def _search(
+    items_address: int,
+    row_address: int,
+    n: int,
+    n_drawn: int,
+    generator: int,
+    params: int,
+    n_params: int,
+    demands: int,
+    n_scans: int,
+    n_known: int,
+    now_s: float,
+    n_waiting: float,
+) -> float:
+    """Return the candidate that leaves: the search of a sample, see `sampling.lowest_by`.
+
+    Of `n_drawn` equal parts of the row of candidates each gives one member; 0: all are members.
+    """
+    items, row = items_at(items_address, 1), heaps_at(row_address, n)
+    p = view(params, (N_PARAMS,), np.float64)
+    size = n_drawn if n_drawn else n
+    members = view(view(params, (N_PARAMS,), np.int64)[ROOM], (size,), MEMBER)
+    step = float(n) / float(size)
+    seed, bits = np.uint64(generator), np.uint64(0)
+    youngest_s = shallowest = np.inf
+    oldest_s = deepest = -np.inf
+    for k in range(size):
+        place = k
+        if n_drawn:
+            bits = bits >> HALF
+            if k % 2 == 0:
+                seed = seed + GOLDEN
+                bits = mixed(seed)
+            share = float(np.int64(bits & np.uint64(0xFFFFFFFF))) / 4294967296.0
+            place = min(int((float(k) + share) * step), n - 1)
+        x = int(row[place].x)
+        member = members[k]
+        age_s = max(now_s - items[x].last_s, LEAST_AGE_S)
+        depth = float(items[x].depth)
+        member.age_s, member.depth, member.x = age_s, depth, x
+        youngest_s, oldest_s = min(youngest_s, age_s), max(oldest_s, age_s)
+        shallowest, deepest = min(shallowest, depth), max(deepest, depth)
+    alpha = p[ALPHA] if now_s > p[ALPHA_FROM_S] else 0.0
+    low, high = 1.0 / oldest_s, 1.0 / youngest_s
+    recency_unit = _per_unit(low, high)
+    depth_unit = alpha * _per_unit(shallowest, deepest)
+    constant = (0.0 if recency_unit > 0.0 else 1.0) + (0.0 if deepest > shallowest else alpha)
+    slack = ROUNDING * (1.0 + alpha)
+    best = -1
+    least = limit = np.inf
+    for k in range(size):
+        member = members[k]
+        recency = 1.0 / member.age_s
+        about = constant + (recency - low) * recency_unit
+        about += (member.depth - shallowest) * depth_unit
+        if about > limit:
+            continue
+        x = int(member.x)
+        value = _share(recency, low, high) + alpha * _share(member.depth, shallowest, deepest)
+        if best < 0 or value < least or (value == least and _goes_first(items, x, best)):
+            best, least = x, value
+            limit = value + slack
+    return float(best)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Marconi(CompiledPolicy):
+class Marconi(Policy):
     """Evict what is old and saves few FLOPs a byte, both on the scale of the other candidates.
 
     Marconi (Pan et al., MLSys 2025, arXiv 2411.19379): of the nodes of the prefix tree with at
@@ -100,13 +132,13 @@ class Marconi(CompiledPolicy):
     ends of paths, and leave without the KV around them, which is why nodes with one child are
     candidates there and are none here.
 
-    Deviations: single blocks; a use refreshes all blocks of a path, theirs only the last node;
-    the range is that of a random sample, unless `n_samples` is 0; ages count up to the last use
-    that the policy was told of, and below a microsecond count as one; alpha is tried by a
-    cache-only replay in one cache as large as all.
+    Deviations: a candidate is a block, the deepest one of what can leave, and after the victim go
+    the blocks above it that were cached and last used by the same requests, one by one, as long as
+    the request needs room; a use refreshes all blocks of a path, theirs only the last node;
+    the range is that of a random sample, one of each of `n_samples` equal parts of the candidates,
+    unless `n_samples` is 0; ages below a microsecond count as one; alpha is tried by a cache-only
+    replay in one cache as large as all.
     """
-
-    is_uniform = False
 
     alpha: float = -1.0
     """Weight of the FLOPs; below 0: chosen as described."""
@@ -115,35 +147,27 @@ class Marconi(CompiledPolicy):
     n_samples: int = 64
     """Candidates drawn at an eviction; 0 for all."""
 
-    def event_function(self) -> Callable[..., float]:
-        return _event
-
-    def new_state(self, setting: Setting, cache: int) -> NDArray[np.int64]:
+    def bind(self, setting: Setting) -> Binding:
         if not self.alpha < np.inf:
             raise ConfigError(f"marconi: alpha must be finite, got {self.alpha}")
         if not self.bootstrap >= 1:
             raise ConfigError(f"marconi: bootstrap must be at least 1, got {self.bootstrap}")
         if self.n_samples < 0:
             raise ConfigError(f"marconi: n_samples must be at least 0, got {self.n_samples}")
-        state = np.zeros(1, STATE)
-        blocks = np.zeros(setting.n_items, BLOCK)
-        drawn = np.zeros(setting.n_items, np.int32)
-        state["candidates"] = make_candidates(setting)
-        state["generator"] = make_generator(setting, cache)
-        state["blocks"], state["drawn"] = blocks.ctypes.data, drawn.ctypes.data
-        state["n_items"] = setting.n_items
-        state["n_samples"] = self.n_samples or setting.n_items
-        state["now_s"] = -np.inf
-        state["alpha"], state["alpha_from_s"] = max(self.alpha, 0.0), -np.inf
-        setting.keep(blocks, drawn)
-        return state.view(np.int64)
-
-    def bind(self, setting: Setting) -> Binding:
-        binding = super().bind(setting)
-        if self.alpha < 0:
-            alpha, from_s = self.tuned(setting)
-            for state in binding.kept_alive[0]:
-                state.view(STATE)["alpha"], state.view(STATE)["alpha_from_s"] = alpha, from_s
+        binding = Binding(mode=SAMPLED, value=c_function_of(Marconi, _search, 10, 2))
+        binding.is_searched = True
+        binding.n_samples = self.n_samples
+        binding.generators = [
+            int(np.random.SeedSequence([setting.seed, cache]).generate_state(1)[0])
+            for cache in range(setting.n_caches)
+        ]
+        room = np.empty(setting.n_items, MEMBER)
+        params = np.zeros((1, N_PARAMS))
+        known = (self.alpha, -np.inf) if self.alpha >= 0 else self.tuned(setting)
+        params[0, ALPHA], params[0, ALPHA_FROM_S] = known
+        params.view(np.int64)[0, ROOM] = room.ctypes.data
+        binding.params = params
+        binding.kept_alive.append(room)
         return binding
 
     def tuned(self, setting: Setting) -> tuple[float, float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from prefix_cache_model import Access, Cached, Path, Rule
+from prefix_cache_model import Access, Cached, Path, Rule, Streaks
 
 
 @dataclass
@@ -38,19 +38,13 @@ class TLru(Rule):
 
 
 @dataclass
-class Marconi(Rule):
+class Marconi(Streaks):
     """The least of normalised recency and normalised FLOPs saved, 8 d^2 + 4 (2 l + 1) d a token."""
 
-    alpha: float
+    alpha: float = 0.0
     width: int = 64
-    told_s: float = 0.0
 
-    def hit(self, block: Cached) -> None:
-        self.told_s = block.last_s
-
-    inserted = hit
-
-    def choose(self, candidates: list[Cached], now_s: float) -> Cached:
+    def pick(self, candidates: list[Cached], now_s: float) -> Cached:
         def normalised(values: list[float]) -> list[float]:
             low, high = min(values), max(values)
             return [(v - low) / (high - low) if high > low else 1.0 for v in values]
@@ -58,7 +52,7 @@ class Marconi(Rule):
         def flops(n_tokens: int) -> float:
             return 24 * n_tokens * self.width**2 + 4 * n_tokens**2 * self.width
 
-        recency = normalised([1 / max(self.told_s - b.last_s, 1e-6) for b in candidates])
+        recency = normalised([1 / max(now_s - b.last_s, 1e-6) for b in candidates])
         saved = normalised([flops(len(b.name)) - flops(len(b.name) - 1) for b in candidates])
         value = {
             b.name: r + self.alpha * s for b, r, s in zip(candidates, recency, saved, strict=True)

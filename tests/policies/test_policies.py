@@ -109,7 +109,7 @@ def rule_of(policy: Policy, capacity: int, setting: Setting) -> model.Rule:
     if isinstance(policy, QueuePolicy):
         return model.Queued(policy.value, [[0.0] * 3 for _ in NAMES])
     if isinstance(policy, Marconi):
-        return research_models.Marconi(max(policy.alpha, 0.0))
+        return research_models.Marconi(alpha=max(policy.alpha, 0.0))
     if isinstance(policy, TLru):
         return research_models.TLru(policy.threshold_tokens - policy.next_tokens)
     return {
@@ -265,7 +265,13 @@ def test_compiled_and_plain_python_hit_the_same(twins: tuple[Policy, Policy]) ->
         assert hits_of(twins[0], *case) == hits_of(twins[1], *case), case
 
 
-BY_RUNS = ("clock,n_bits=2", "hyperbolic,n_samples=3", "lhd,n_samples=3", "pensieve,n_samples=2")
+BY_RUNS = (
+    "clock,n_bits=2",
+    "hyperbolic,n_samples=3",
+    "lhd,n_samples=3",
+    "marconi,alpha=0.7,n_samples=3",
+    "pensieve,n_samples=2",
+)
 
 
 @pytest.mark.parametrize("name", [*EVERY, *BY_RUNS])

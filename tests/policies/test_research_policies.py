@@ -15,7 +15,7 @@ from kvsim import ConfigError
 from kvsim.policies import make_policy
 from kvsim.policies.base import Block, History, Setting
 from kvsim.policies.continuum import N_QUANTILES, Continuum, gaps_s
-from kvsim.policies.marconi import ALPHAS, STATE, Marconi
+from kvsim.policies.marconi import ALPHA, ALPHA_FROM_S, ALPHAS, Marconi
 from kvsim.policies.mooncake import Mooncake
 from kvsim.policies.sampled import Moment
 from kvsim.policies.testing import check_policy
@@ -142,14 +142,14 @@ def test_alpha_is_the_one_of_most_hits_on_the_start_of_the_trace() -> None:
             if len(seen) > capacity:
                 break
         policy = Marconi(bootstrap=1.5)
-        state = policy.bind(setting).kept_alive[0][0].view(STATE)[0]
+        params = policy.bind(setting).params[0]
         n = int(1.5 * n_until)
         if len(seen) <= capacity or n >= len(accesses):
-            assert state["alpha_from_s"] == math.inf
+            assert params[ALPHA_FROM_S] == math.inf
             continue
         hits = [sum(hits_of(Marconi(alpha=alpha), accesses[:n], capacity)) for alpha in ALPHAS]
-        assert state["alpha"] == ALPHAS[hits.index(max(hits))]
-        assert state["alpha_from_s"] == accesses[n - 1].now_s
+        assert params[ALPHA] == ALPHAS[hits.index(max(hits))]
+        assert params[ALPHA_FROM_S] == accesses[n - 1].now_s
         n_tuned += 1
     assert n_tuned > 5
 
