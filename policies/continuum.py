@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import ConfigError
+from ..kernels import kernel
 from .base import Binding, Block, History, Setting
-from .learned_reuse import accesses
 from .sampled import Moment, SampledPolicy
 
 N_QUANTILES = 24
@@ -20,11 +20,18 @@ ENOUGH_GAPS = 100
 PRIOR_MEAN_S = 1.0
 """Mean of the exponential gaps that the paper presumes before."""
 LONG_AGO = 2.0**50
+N_DEPTHS = 1024
+"""Depths, from 0 on, whose times to live `params` has ready."""
 LEARNT_S, QUEUE_S, TOKEN_S, PAIR_S, BLOCK_TOKENS, SHARE, FROM_S = range(7)
 TTL_S = FROM_S + N_QUANTILES
+BY_DEPTH = TTL_S + N_QUANTILES
+PRIOR_BY_DEPTH = BY_DEPTH + N_DEPTHS
+LONGEST_S = PRIOR_BY_DEPTH + N_DEPTHS
+N_PARAMS = LONGEST_S + 1
 """Columns of `params`: end of the learning, mean wait saved, seconds a token and a pair of tokens
 of prefill, tokens a block, share of turns that another one follows (below 0: not known, the prior),
-and, up to N_QUANTILES each, seconds saved from which on a time to live is the best, and that."""
+up to N_QUANTILES each, seconds saved from which on a time to live is the best, and that; the time
+to live of each depth after the learning, and before; and the longest of those."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,18 +72,25 @@ class Continuum(SampledPolicy):
 
     @staticmethod
     def value(block: Block, now: Moment, p: Sequence[float]) -> float:
-        n_tokens = (block.depth + 1.0) * p[BLOCK_TOKENS]
-        saved_s = p[QUEUE_S] + p[TOKEN_S] * n_tokens + p[PAIR_S] * 0.5 * n_tokens * n_tokens
+        age_s = now.now_s - block.last_access_s
+        depth = int(block.depth)
+        if depth < N_DEPTHS and age_s >= p[LONGEST_S]:  # most are that old
+            return block.last_access - LONG_AGO
+        is_learnt = now.now_s > p[LEARNT_S]
         ttl_s = 0.0
-        if p[SHARE] < 0 or now.now_s <= p[LEARNT_S]:
-            if saved_s > PRIOR_MEAN_S:
-                ttl_s = PRIOR_MEAN_S * math.log(saved_s / PRIOR_MEAN_S)
+        if depth < N_DEPTHS:
+            ttl_s = p[(BY_DEPTH if is_learnt else PRIOR_BY_DEPTH) + depth]
         else:
-            i = 0
-            while i < N_QUANTILES and p[FROM_S + i] < saved_s:
-                ttl_s = p[TTL_S + i]
-                i += 1
-        if now.now_s - block.last_access_s >= ttl_s:
+            n_tokens = (depth + 1.0) * p[BLOCK_TOKENS]
+            saved_s = p[QUEUE_S] + p[TOKEN_S] * n_tokens + p[PAIR_S] * 0.5 * n_tokens * n_tokens
+            if is_learnt and p[SHARE] >= 0:
+                i = 0
+                while i < N_QUANTILES and p[FROM_S + i] < saved_s:
+                    ttl_s = p[TTL_S + i]
+                    i += 1
+            elif saved_s > PRIOR_MEAN_S:
+                ttl_s = PRIOR_MEAN_S * math.log(saved_s / PRIOR_MEAN_S)
+        if age_s >= ttl_s:
             return block.last_access - LONG_AGO
         return block.last_access_s + ttl_s
 
@@ -95,7 +109,7 @@ class Continuum(SampledPolicy):
                     f"continuum: {name} must be at least 0, got {getattr(self, name)}"
                 )
         n_categories = len(setting.category_names)
-        made = np.zeros((n_categories, TTL_S + N_QUANTILES))
+        made = np.zeros((n_categories, N_PARAMS))
         made[:, FROM_S:TTL_S] = np.inf
         made[:, QUEUE_S], made[:, TOKEN_S], made[:, PAIR_S] = (
             self.queue_s,
@@ -104,22 +118,33 @@ class Continuum(SampledPolicy):
         )
         made[:, BLOCK_TOKENS] = setting.block_size
         made[:, SHARE] = -1.0
+        n_tokens = np.arange(1.0, N_DEPTHS + 1) * setting.block_size
+        saved_s = self.queue_s + self.token_s * n_tokens + self.pair_s * 0.5 * n_tokens * n_tokens
+        prior_s = PRIOR_MEAN_S * np.log(np.maximum(saved_s / PRIOR_MEAN_S, 1.0))
+        made[:, BY_DEPTH:PRIOR_BY_DEPTH] = made[:, PRIOR_BY_DEPTH:LONGEST_S] = prior_s
         if setting.first_part is not None:
             history = setting.first_part(self.train_share)
             gap_s = gaps_s(history)
             if len(gap_s):
                 made[:, LEARNT_S] = history.arrival_s[-1]
+            all_seen_s = np.sort(gap_s[np.isfinite(gap_s)])
             for category in range(n_categories):
                 own_s = gap_s[history.category == category]
-                if np.isfinite(own_s).sum() <= ENOUGH_GAPS:
-                    own_s = gap_s
-                seen_s = np.sort(own_s[np.isfinite(own_s)])
+                seen_s = own_s[np.isfinite(own_s)]
+                n = len(own_s)
+                if len(seen_s) <= ENOUGH_GAPS:
+                    seen_s, n = all_seen_s, len(gap_s)
                 if len(seen_s) > ENOUGH_GAPS:
                     at = np.ceil(np.arange(1, N_QUANTILES + 1) / N_QUANTILES * len(seen_s))
-                    made[category, SHARE] = len(seen_s) / len(own_s)
-                    best = best_ttls(made[category, SHARE], seen_s[at.astype(np.int64) - 1])
+                    share = len(seen_s) / n
+                    best = best_ttls(share, np.sort(seen_s)[at.astype(np.int64) - 1])
+                    made[category, SHARE] = share
                     made[category, FROM_S : FROM_S + len(best)] = best[:, 0]
                     made[category, TTL_S : TTL_S + len(best)] = best[:, 1]
+                    n_below = np.searchsorted(best[:, 0], saved_s)
+                    ttl_s = np.append(0.0, best[:, 1])[n_below]
+                    made[category, BY_DEPTH:PRIOR_BY_DEPTH] = ttl_s
+        made[:, LONGEST_S] = made[:, BY_DEPTH:LONGEST_S].max(axis=1)
         return made
 
 
@@ -147,11 +172,27 @@ def gaps_s(history: History) -> NDArray[np.float64]:
     Requests without blocks end nowhere, and count as followed by none.
     """
     found = np.full(len(history.end), np.inf)
-    segment, row = accesses(history)
-    order = np.lexsort((row, segment))
-    segment, row = segment[order], row[order]
-    has_next = segment[1:] == segment[:-1]
-    is_end = history.end[row[:-1]] == segment[:-1]
-    at = np.flatnonzero(has_next & is_end)
-    found[row[at]] = history.arrival_s[row[at + 1]] - history.arrival_s[row[at]]
+    parent, end = np.ascontiguousarray(history.parent), np.ascontiguousarray(history.end)
+    arrival_s = np.ascontiguousarray(history.arrival_s)
+    _measure_gaps(parent, end, arrival_s, np.full(len(parent), -1), found)
     return found
+
+
+@kernel
+def _measure_gaps(
+    parent: NDArray[np.int32],
+    end: NDArray[np.int32],
+    arrival_s: NDArray[np.float64],
+    ended: NDArray[np.int64],
+    found: NDArray[np.float64],
+) -> None:
+    """Fill `found`; `ended`, (n_runs,) of -1: who ended at a run and was followed by none yet."""
+    for t in range(len(end)):
+        run = end[t]
+        while run >= 0:
+            if ended[run] >= 0:
+                found[ended[run]] = arrival_s[t] - arrival_s[ended[run]]
+                ended[run] = -1
+            run = parent[run]
+        if end[t] >= 0:
+            ended[end[t]] = t

@@ -13,7 +13,7 @@ from .base import Binding, Policy, Setting
 from .calls import c_function_of
 from .draws import mixed
 from .order import SAMPLED
-from .records import Items, heaps_at, items_at
+from .records import Heaps, Items, heaps_at, items_at
 from .sampling import GOLDEN
 
 ALPHAS = tuple(i / 10 for i in range(21))
@@ -22,12 +22,12 @@ ALPHAS = tuple(i / 10 for i in range(21))
 LEAST_AGE_S = 1e-6
 ROUNDING = 1e-12
 """More than the error of a value reckoned with fewer divisions, as a share of 1 + alpha."""
-HALF = np.uint64(32)
-"""Bits of a draw that make a share."""
+HALF, LOW_HALF = np.uint64(32), np.uint64(0xFFFFFFFF)
+"""Bits of a draw that choose a member."""
+DEEPEST = 1 << 31
 
-ALPHA, ALPHA_FROM_S, ROOM, N_PARAMS = range(4)
-"""`params`: alpha, from when on, and the address of room for the members of a sample."""
-MEMBER = np.dtype([("age_s", "f8"), ("depth", "f8"), ("x", "i8")])
+ALPHA, ALPHA_FROM_S, N_PARAMS = range(3)
+"""`params`: alpha, and from when on."""
 
 
 @inner
@@ -48,6 +48,30 @@ def _goes_first(items: Items, x: int, y: int) -> bool:
     return bool(a.last < b.last or (a.last == b.last and a.depth > b.depth))
 
 
+@inner
+def _draw(row: Heaps, n: int, n_drawn: int, generator: int) -> None:
+    """Note in the entries, as `last`, one candidate out of each of `n_drawn` parts of the row.
+
+    The parts begin anywhere and are as long, so all candidates are as likely and none comes twice.
+    A draw of 64 bits is enough for two.
+    """
+    stretch = ((n << 32) + n_drawn - 1) // n_drawn  # in 2**-32 of a place, rounded up
+    seed = np.uint64(generator) + GOLDEN
+    bits = mixed(seed)
+    start = int(np.int64(((bits >> HALF) * np.uint64(n)) >> HALF))
+    low = 0
+    for k in range(n_drawn):
+        bits = bits >> HALF
+        if k % 2 == 0:
+            seed += GOLDEN
+            bits = mixed(seed)
+        high = ((k + 1) * stretch) >> 32
+        place = start + low
+        place += int(np.int64(((bits & LOW_HALF) * np.uint64(high - low)) >> HALF))
+        row[k].last = row[place if place < n else place - n].x
+        low = high
+
+
 def _search(
     items_address: int,
     row_address: int,
@@ -64,49 +88,39 @@ def _search(
 ) -> float:
     """Return the candidate that leaves: the search of a sample, see `sampling.lowest_by`.
 
-    Of `n_drawn` equal parts of the row of candidates each gives one member; 0: all are members.
+    What the sample's members are compared by is noted in the entries, which only name a candidate
+    otherwise: the member as `last`, its age as `rank`, its depth.
     """
     items, row = items_at(items_address, 1), heaps_at(row_address, n)
     p = view(params, (N_PARAMS,), np.float64)
     size = n_drawn if n_drawn else n
-    members = view(view(params, (N_PARAMS,), np.int64)[ROOM], (size,), MEMBER)
-    step = float(n) / float(size)
-    seed, bits = np.uint64(generator), np.uint64(0)
-    youngest_s = shallowest = np.inf
-    oldest_s = deepest = -np.inf
+    if n_drawn:
+        _draw(row, n, n_drawn, generator)
+    youngest_s, oldest_s = np.inf, 0.0
+    shallowest, deepest = DEEPEST, 0
     for k in range(size):
-        place = k
-        if n_drawn:
-            bits = bits >> HALF
-            if k % 2 == 0:
-                seed = seed + GOLDEN
-                bits = mixed(seed)
-            share = float(np.int64(bits & np.uint64(0xFFFFFFFF))) / 4294967296.0
-            place = min(int((float(k) + share) * step), n - 1)
-        x = int(row[place].x)
-        member = members[k]
+        x = int(row[k].last) if n_drawn else int(row[k].x)
         age_s = max(now_s - items[x].last_s, LEAST_AGE_S)
-        depth = float(items[x].depth)
-        member.age_s, member.depth, member.x = age_s, depth, x
+        depth = int(items[x].depth)
+        row[k].last, row[k].rank, row[k].depth = x, age_s, depth
         youngest_s, oldest_s = min(youngest_s, age_s), max(oldest_s, age_s)
         shallowest, deepest = min(shallowest, depth), max(deepest, depth)
     alpha = p[ALPHA] if now_s > p[ALPHA_FROM_S] else 0.0
     low, high = 1.0 / oldest_s, 1.0 / youngest_s
     recency_unit = _per_unit(low, high)
     depth_unit = alpha * _per_unit(shallowest, deepest)
-    constant = (0.0 if recency_unit > 0.0 else 1.0) + (0.0 if deepest > shallowest else alpha)
+    base = (0.0 if high > low else 1.0) + (0.0 if deepest > shallowest else alpha)
     slack = ROUNDING * (1.0 + alpha)
     best = -1
     least = limit = np.inf
     for k in range(size):
-        member = members[k]
-        recency = 1.0 / member.age_s
-        about = constant + (recency - low) * recency_unit
-        about += (member.depth - shallowest) * depth_unit
+        recency = 1.0 / row[k].rank
+        depth = int(row[k].depth)
+        about = base + (recency - low) * recency_unit + float(depth - shallowest) * depth_unit
         if about > limit:
             continue
-        x = int(member.x)
-        value = _share(recency, low, high) + alpha * _share(member.depth, shallowest, deepest)
+        x = int(row[k].last)
+        value = _share(recency, low, high) + alpha * _share(depth, shallowest, deepest)
         if best < 0 or value < least or (value == least and _goes_first(items, x, best)):
             best, least = x, value
             limit = value + slack
@@ -161,13 +175,8 @@ class Marconi(Policy):
             int(np.random.SeedSequence([setting.seed, cache]).generate_state(1)[0])
             for cache in range(setting.n_caches)
         ]
-        room = np.empty(setting.n_items, MEMBER)
-        params = np.zeros((1, N_PARAMS))
         known = (self.alpha, -np.inf) if self.alpha >= 0 else self.tuned(setting)
-        params[0, ALPHA], params[0, ALPHA_FROM_S] = known
-        params.view(np.int64)[0, ROOM] = room.ctypes.data
-        binding.params = params
-        binding.kept_alive.append(room)
+        binding.params = np.array([known])
         return binding
 
     def tuned(self, setting: Setting) -> tuple[float, float]:
