@@ -21,7 +21,7 @@ ALPHAS = tuple(i / 10 for i in range(21))
 
 LEAST_AGE_S = 1e-6
 ROUNDING = 1e-12
-"""More than the error of a value reckoned with fewer divisions, as a share of 1 + alpha."""
+"""More than the error of values reckoned with fewer divisions, as a share of 1 + alpha."""
 HALF, LOW_HALF = np.uint64(32), np.uint64(0xFFFFFFFF)
 """Bits of a draw that choose a member."""
 DEEPEST = 1 << 31
@@ -89,7 +89,8 @@ def _search(
     """Return the candidate that leaves: the search of a sample, see `sampling.lowest_by`.
 
     What the sample's members are compared by is noted in the entries, which only name a candidate
-    otherwise: the member as `last`, its age as `rank`, its depth.
+    otherwise: the member as `last`, its depth, and as `rank` its age and then about its value, by
+    which only those are left that may have the least.
     """
     items, row = items_at(items_address, 1), heaps_at(row_address, n)
     p = view(params, (N_PARAMS,), np.float64)
@@ -110,20 +111,24 @@ def _search(
     recency_unit = _per_unit(low, high)
     depth_unit = alpha * _per_unit(shallowest, deepest)
     base = (0.0 if high > low else 1.0) + (0.0 if deepest > shallowest else alpha)
-    slack = ROUNDING * (1.0 + alpha)
-    best = -1
-    least = limit = np.inf
+    lowest = np.inf
     for k in range(size):
-        recency = 1.0 / row[k].rank
-        depth = int(row[k].depth)
-        about = base + (recency - low) * recency_unit + float(depth - shallowest) * depth_unit
-        if about > limit:
+        recency = (1.0 / row[k].rank - low) * recency_unit
+        about = base + recency + float(row[k].depth - shallowest) * depth_unit
+        row[k].rank = about
+        lowest = min(lowest, about)
+    limit = lowest + ROUNDING * (1.0 + alpha)
+    best = -1
+    least = np.inf
+    for k in range(size):
+        if row[k].rank > limit:
             continue
         x = int(row[k].last)
-        value = _share(recency, low, high) + alpha * _share(depth, shallowest, deepest)
+        recency = 1.0 / max(now_s - items[x].last_s, LEAST_AGE_S)
+        value = _share(recency, low, high)
+        value += alpha * _share(float(row[k].depth), float(shallowest), float(deepest))
         if best < 0 or value < least or (value == least and _goes_first(items, x, best)):
             best, least = x, value
-            limit = value + slack
     return float(best)
 
 
@@ -158,7 +163,7 @@ class Marconi(Policy):
     """Weight of the FLOPs; below 0: chosen as described."""
     bootstrap: float = 5.0
     """Requests that alpha is chosen on, as a multiple of those up to the first eviction."""
-    n_samples: int = 64
+    n_samples: int = 32
     """Candidates drawn at an eviction; 0 for all."""
 
     def bind(self, setting: Setting) -> Binding:

@@ -9,9 +9,10 @@ import pytest
 from numpy.typing import NDArray
 
 from kvsim import ConfigError
-from kvsim.policies import learned_reuse
+from kvsim.policies import learned_reuse, reuse_regression
 from kvsim.policies.base import History, Setting
-from kvsim.policies.learned_reuse import AGES_S, LearnedReuse, fit_logistic, samples
+from kvsim.policies.learned_reuse import LearnedReuse
+from kvsim.policies.reuse_regression import AGES_S, accesses, coefficients, drawn
 from kvsim.policies.testing import check_policy
 
 N_CATEGORIES = 3
@@ -59,51 +60,73 @@ def plain_samples(history: History, life_s: float) -> list[tuple[float, ...]]:
     return sorted(found)
 
 
+def plain_loss(rows: list[tuple[float, ...]], b: NDArray[np.float64]) -> float:
+    """What the fit minimises, question by question."""
+    loss = float(b @ b) / 2
+    mean_weight = sum(row[-1] for row in rows) / len(rows)
+    for category, age_s, hits, depth, is_reused, weight in rows:
+        terms = (math.log1p(age_s), math.log1p(hits), math.log1p(depth))
+        logit = b[int(category)] + sum(x * y for x, y in zip(b[N_CATEGORIES:], terms, strict=True))
+        loss += weight / mean_weight * math.log1p(math.exp(-logit if is_reused else logit))
+    return loss
+
+
 @pytest.mark.parametrize("life_s", [5.0, 100.0])
-def test_each_access_is_asked_at_each_age_that_has_an_answer(life_s: float) -> None:
+def test_the_fit_is_where_the_penalised_likelihood_of_all_answers_is_flat(life_s: float) -> None:
+    """Each access is asked at each age whose answer is known."""
     rng = np.random.default_rng(60)
-    n_asked = 0
-    for _ in range(50):
+    n_fitted = 0
+    for _ in range(20):
         history = random_history(rng, int(rng.integers(1, 60)))
-        x, is_reused, weight = samples(history, N_CATEGORIES, life_s, rng)
-        found = [
-            (
-                int(np.argmax(row[:N_CATEGORIES])),
-                round(math.expm1(row[-3]), 9),
-                round(math.expm1(row[-2])),
-                round(math.expm1(row[-1])),
-                bool(answer),
-                float(w),
-            )
-            for row, answer, w in zip(x.tolist(), is_reused, weight, strict=True)
-        ]
-        assert sorted(found) == plain_samples(history, life_s)
-        n_asked += len(found)
-    assert n_asked > 1000
+        rows = plain_samples(history, life_s)
+        found = coefficients(accesses(history), history, N_CATEGORIES, life_s)
+        if len({row[4] for row in rows}) < 2:
+            assert found is None
+            continue
+        assert found is not None
+        for i in range(N_CATEGORIES + 3):
+            step = np.zeros(N_CATEGORIES + 3)
+            step[i] = 1e-4
+            up, here, down = (plain_loss(rows, found + k * step) for k in (1, 0, -1))
+            slope, bend = (up - down) / 2e-4, (up - 2 * here + down) / 1e-8
+            assert abs(slope) < 1e-4 * max(1.0, bend)
+        n_fitted += 1
+    assert n_fitted > 10
 
 
-def test_the_fit_is_where_the_penalised_likelihood_is_flat() -> None:
-    rng = np.random.default_rng(61)
-    x = rng.normal(size=(4000, 3))
-    truth = np.array([0.5, -2.0, 1.0])
-    is_true = rng.random(4000) < 1 / (1 + np.exp(-x @ truth))
-    weight = rng.integers(1, 5, 4000).astype(np.float64)
-    found = fit_logistic(x, is_true, weight)
-    assert np.abs(found - truth).max() < 0.2
+def test_the_fit_to_some_accesses_is_a_start_and_changes_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    history = random_history(np.random.default_rng(66), 4000)
+    asked = accesses(history), history, N_CATEGORIES, 50.0
+    at_once = coefficients(*asked)
+    monkeypatch.setattr(reuse_regression, "FIRST_ACCESSES", 1000)
+    assert len(asked[0].run) > 4000
+    assert coefficients(*asked) == pytest.approx(at_once, abs=1e-4)
 
-    def loss(b: NDArray[np.float64]) -> float:
-        sign = np.where(is_true, 1.0, -1.0)
-        return float((weight / weight.mean() * np.log1p(np.exp(-sign * (x @ b)))).sum() + b @ b / 2)
 
-    for step in 1e-3 * np.eye(3):
-        assert loss(found) < min(loss(found + step), loss(found - step))
+def test_accesses_know_what_came_before_and_after() -> None:
+    history = random_history(np.random.default_rng(61), 50)
+    seen: dict[int, list[int]] = {}
+    for run, row, n_hits in zip(*(each.tolist() for each in accesses(history)[:3]), strict=True):
+        assert n_hits == len(seen.setdefault(run, []))
+        seen[run].append(row)
+    at_s = history.arrival_s
+    for run, row, n_hits, gap_s in zip(*(x.tolist() for x in accesses(history)), strict=True):
+        later = seen[run][n_hits + 1 :]
+        assert gap_s == (at_s[later[0]] - at_s[row] if later else math.inf)
+    assert sum(len(rows) for rows in seen.values()) > 50
 
 
 def test_few_accesses_are_drawn_from_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(learned_reuse, "MOST_ACCESSES", 50)
-    history = random_history(np.random.default_rng(62), 500)
-    x, _, _ = samples(history, N_CATEGORIES, 5.0, np.random.default_rng(0))
-    assert 0 < len(x) <= 50 * len(AGES_S)
+    found = accesses(random_history(np.random.default_rng(62), 500))
+    assert drawn(found, np.random.default_rng(0)) is found
+    monkeypatch.setattr(reuse_regression, "MOST_ACCESSES", 50)
+    rows = drawn(found, np.random.default_rng(0)).row
+    part = len(found.row) / 50
+    assert len(rows) == 50
+    assert all(found.row[int(i * part)] <= rows[i] for i in range(50))
+    assert all(rows[i] <= found.row[math.ceil((i + 1) * part) - 1] for i in range(50))
 
 
 def setting_of(history: History) -> Setting:
