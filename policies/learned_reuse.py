@@ -19,6 +19,7 @@ N_HITS, N_DEPTHS = 64, 1024
 BIAS, AGE, HITS, DEPTH, TRAINED_S, BY_HITS = range(6)
 BY_DEPTH = BY_HITS + N_HITS
 N_PARAMS = BY_DEPTH + N_DEPTHS
+"""Columns of `params`: the coefficients, when they were known, and terms."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +56,7 @@ class LearnedReuse(SampledPolicy):
         depth = int(block.depth)
         by_hits = p[BY_HITS + hits] if hits < N_HITS else p[HITS] * math.log1p(hits)
         by_depth = p[BY_DEPTH + depth] if depth < N_DEPTHS else p[DEPTH] * math.log1p(depth)
-        # the logarithm itself takes half as long as log1p, and ages are not that small
+        # log takes half as long as log1p, and ages are not so small that it matters
         by_age = p[AGE] * math.log(1.0 + (now.now_s - block.last_access_s))
         return p[BIAS] + by_age + by_hits + by_depth
 

@@ -25,6 +25,7 @@ ROUNDING = 1e-12
 HALF, LOW_HALF = np.uint64(32), np.uint64(0xFFFFFFFF)
 """Bits of a draw that choose a member."""
 DEEPEST = 1 << 31
+"""More than any depth."""
 
 ALPHA, ALPHA_FROM_S, N_PARAMS = range(3)
 """`params`: alpha, and from when on."""

@@ -21,13 +21,14 @@ N_ROUNDS = 25
 FIRST_ACCESSES = 4_000
 """If there are many more, the fit to about so many is where the fit to all starts."""
 SMALL_STEP = 1e-3
-"""Of Newton's method; the next one would be of the order of its square."""
+"""After a step of Newton's method that is smaller than this the next one would be of the order of
+its square."""
 N_TERMS = 3
 """Age, hits and depth."""
 
 
 class Accesses(NamedTuple):
-    """The runs that requests pass through, (n_accesses,) each, request by request from its end up."""
+    """Runs that requests pass through, (n_accesses,) each, request by request from its end up."""
 
     run: NDArray[np.int32]
     row: NDArray[np.int32]
@@ -39,6 +40,7 @@ class Accesses(NamedTuple):
 
 
 def accesses(history: History) -> Accesses:
+    """List all accesses of a history."""
     parent, end = np.ascontiguousarray(history.parent), np.ascontiguousarray(history.end)
     n = _count_accesses(parent, end)
     run, row, n_hits = np.empty((3, n), np.int32)
