@@ -126,7 +126,7 @@ def _event(event: int, state: int, block: Block) -> float:
         withdraw(q, block.block_id)
     elif event == EVENT_EVICT:
         span = spans(q)[deepest(q, block.block_id)]
-        remember(s.ghosts, span.home, int(block.key), int(block.n_blocks), span.queue, 0)
+        remember(s.ghosts, span.home, int(block.depth), int(block.n_blocks), span.queue, 0)
         leave(q, block)
     return 0.0
 

@@ -57,7 +57,7 @@ class Setting:
     """Blocks (or runs of blocks) of all caches; ids are below it."""
     n_caches: int
     n_keys: int
-    """Distinct block contents; keys are below it."""
+    """Distinct contents, of blocks or of runs of them; keys are below it."""
     capacity_blocks: int
     """Usable blocks of one cache."""
     category_names: tuple[str, ...]
@@ -69,7 +69,7 @@ class Setting:
     """Replays that share of the trace's requests, in file order, in one empty cache as large as
     all of the run's under another policy: blocks hit. None if there is no trace."""
     parent_keys: Callable[[], NDArray[np.int32]] | None = None
-    """Gives the key of the block above each key, (n_keys,), -1 for none; None if nobody knows."""
+    """Gives the key of what is above each key, (n_keys,), -1 for none; None if nobody knows."""
     block_size: int = 16
     """Tokens a block."""
     hits_go_down: bool = False

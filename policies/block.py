@@ -11,7 +11,8 @@ class Block(NamedTuple):
     block_id: int
     """Which block: unique among those cached at any moment."""
     key: int
-    """Its content: the same prefix has the same key all run long."""
+    """Its content: the same prefix has the same key all run long. Blocks that an event is about
+    share one, with all of their run of the trace's prefix tree."""
     depth: int
     """Blocks between this one and the start of its prefix; 0 is the first."""
     category: int

@@ -33,7 +33,6 @@ N_LEVELS = 4
 STATE = np.dtype(
     [(n, "i8") for n in ("n_items", "warm_at", "hot_at", "very_hot_at", "items", "heaps", "counts")]
 )
-"""The key of an item is that of the deepest block it was inserted with."""
 
 
 def _event(event: int, state: int, block: Block) -> float:
@@ -50,13 +49,10 @@ def _event(event: int, state: int, block: Block) -> float:
         begin(s.counts, block)
         return 0.0
     item = items[block.block_id]
-    if event == EVENT_INSERT:
-        item.key = int(block.key)
-        count_use(s.counts, item.key, block)
-    elif event == EVENT_HIT:
-        count_use(s.counts, item.key, block)
+    if event in (EVENT_INSERT, EVENT_HIT):
+        count_use(s.counts, int(block.key), block)
     elif event == EVENT_ADD:
-        n = estimate(s.counts, item.key)
+        n = estimate(s.counts, int(block.key))
         item.category = int(n >= s.warm_at) + int(n >= s.hot_at) + int(n >= s.very_hot_at)
         item.last = int(block.last_access)
         item.depth = int(block.depth)

@@ -1,7 +1,7 @@
 """Counts of how often blocks were used lately, by content and beyond their time in the cache.
 
-Blocks that were inserted together are used together, and share a count, under the key of the
-deepest of them. All counts are halved in turn, between two requests.
+Blocks that are told of together have one key, and share a count under it. All counts are halved in
+turn, between two requests.
 """
 
 from __future__ import annotations

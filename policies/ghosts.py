@@ -1,8 +1,8 @@
 """Ghosts: spans of blocks evicted lately, oldest first, for compiled policies.
 
 A ghost is a number of blocks that were evicted together, one right above the other. Those that
-were once inserted together are found by their *home*, the key of the deepest block of that run,
-from the deepest ghost up: so a run that is inserted again finds what is remembered of it. A
+were once inserted together are found by their *home*, the key of that run, from the deepest ghost
+up: so a run that is inserted again finds what is remembered of it. A
 policy holds the address of a record of GHOSTS, with one list or several. A list has no length of
 its own accord: its policy drops the oldest blocks, and never lets all lists together outgrow the
 size they were made for.
@@ -22,7 +22,7 @@ from .lines import LINE, NOBODY, line_up, take_out
 GHOST = np.dtype(
     [
         ("mark", "i8"),
-        ("key", "i4"),
+        ("depth", "i4"),
         ("n_blocks", "i4"),
         ("home", "i4"),
         ("above", "i4"),
@@ -34,9 +34,9 @@ GHOST = np.dtype(
     ],
     align=True,
 )
-"""A ghost: the key of its deepest block, the ones above being one less each; the next shallower
-ghost of its home; its neighbours in its list. `mark` is the policy's to keep. The deepest ghost of
-a home also knows the shallowest one, and that of the next home in its bucket."""
+"""A ghost: the depth of its deepest block; the next shallower ghost of its home; its neighbours in
+its list. `mark` is the policy's to keep. The deepest ghost of a home also knows the shallowest one,
+and that of the next home in its bucket."""
 
 SIZES = ("n_ghosts", "most_buckets", "n_lists", "n_used", "n_free", "list_blocks", "is_cut_due")
 HASHED = ("n_buckets", "n_homes")
@@ -101,21 +101,21 @@ def _bucket(g: Ghosts, home: int) -> int:
 
 
 @inner
-def is_at(g: Ghosts, ghost: int, key: int) -> bool:
-    """Whether a ghost, which may be NOBODY, has a key as its deepest block."""
-    return bool(ghost != NOBODY and ghosts(g)[ghost].key == key)
+def is_at(g: Ghosts, ghost: int, depth: int) -> bool:
+    """Whether a ghost, which may be NOBODY, has its deepest block at a depth."""
+    return bool(ghost != NOBODY and ghosts(g)[ghost].depth == depth)
 
 
 @inner
-def n_alike(g: Ghosts, ghost: int, key: int, n: int) -> int:
-    """Count the blocks, at most n, from a key up that are all of a ghost, or all of none.
+def n_alike(g: Ghosts, ghost: int, depth: int, n: int) -> int:
+    """Count the blocks, at most n, from a depth up that are all of a ghost, or all of none.
 
-    `ghost` is the deepest one of the home that is not below the key, or NOBODY.
+    `ghost` is the deepest one of the home that is no deeper, or NOBODY.
     """
     if ghost == NOBODY:
         return n
     found = ghosts(g)[ghost]
-    return int(min(n, found.n_blocks if found.key == key else key - found.key))
+    return int(min(n, found.n_blocks if found.depth == depth else depth - found.depth))
 
 
 # what changes
@@ -217,18 +217,18 @@ def _spread(g: Ghosts) -> None:
 
 
 @inner
-def remember(g: Ghosts, home: int, key: int, n: int, which: int, mark: int) -> None:
-    """Put n blocks, from a key up, at the newest end of a list."""
+def remember(g: Ghosts, home: int, depth: int, n: int, which: int, mark: int) -> None:
+    """Put n blocks, from a depth up, at the newest end of a list."""
     newest = int(_lists(g)[which].newest)
     if newest != NOBODY:
         old = ghosts(g)[newest]
-        if old.home == home and old.mark == mark and old.key - old.n_blocks == key:
+        if old.home == home and old.mark == mark and old.depth - old.n_blocks == depth:
             old.n_blocks += n
             _lists(g)[which].n_blocks += n
             return
     deepest = deepest_ghost(g, home)
     # of two copies of a block, which only a timed run has, the first may be a ghost already
-    while deepest != NOBODY and ghosts(g)[ghosts(g)[deepest].shallowest].key <= key:
+    while deepest != NOBODY and ghosts(g)[ghosts(g)[deepest].shallowest].depth <= depth:
         _drop(g, int(ghosts(g)[deepest].shallowest))
         deepest = deepest_ghost(g, home)
     sizes = _sizes(g)
@@ -240,7 +240,7 @@ def remember(g: Ghosts, home: int, key: int, n: int, which: int, mark: int) -> N
         sizes.n_used += 1
     new = ghosts(g)[ghost]
     new.mark = mark
-    new.key = key
+    new.depth = depth
     new.n_blocks = n
     new.home = home
     new.above = NOBODY
@@ -265,7 +265,7 @@ def drop_oldest(g: Ghosts, which: int, n: int) -> None:
         known = ghosts(g)[ghost]
         if n < known.n_blocks:
             known.n_blocks -= n
-            known.key -= n
+            known.depth -= n
             _lists(g)[which].n_blocks -= n
             return
         n -= known.n_blocks

@@ -47,7 +47,7 @@ SIZES = ("n_items", "n_uses", "chosen")
 SHARES = ("lru_weight", "learning_rate", "discount")
 STATE = np.dtype([(n, "i8") for n in (*ADDRESSES, *SIZES)] + [(n, "f8") for n in SHARES])
 """`items` and `heaps` are two: every candidate is in the heap of LRU and in that of LFU. The key of
-an item is that of the deepest block it was inserted with."""
+an item is the one it was inserted with."""
 
 State = Any  # a record of STATE
 
@@ -70,7 +70,7 @@ def _learn(s: State, home: int) -> None:
 @inner
 def _evict(s: State, home: int, block: Block) -> None:
     cut_once(s.ghosts)
-    remember(s.ghosts, home, int(block.key), int(block.n_blocks), s.chosen, s.n_uses)
+    remember(s.ghosts, home, int(block.depth), int(block.n_blocks), s.chosen, s.n_uses)
 
 
 def _event(event: int, state: int, block: Block) -> float:

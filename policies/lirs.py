@@ -112,16 +112,16 @@ def _cool(s: State) -> None:
 
 @inner
 def _insert(s: State, block: Block) -> None:
-    key, n = int(block.key), int(block.n_blocks)
-    known_deepest = ghost = deepest_ghost(s.ghosts, key)
+    depth, n = int(block.depth), int(block.n_blocks)
+    known_deepest = ghost = deepest_ghost(s.ghosts, int(block.key))
     done = 0
     while done < n:
-        is_known = is_at(s.ghosts, ghost, key - done)
-        n_part = n_alike(s.ghosts, ghost, key - done, n - done)
+        is_known = is_at(s.ghosts, ghost, depth - done)
+        n_part = n_alike(s.ghosts, ghost, depth - done, n - done)
         is_hot = False
         if is_known:
             known = ghosts(s.ghosts)[ghost]
-            is_hot = known.mark - known.key >= s.bottom_before
+            is_hot = known.mark - known.depth >= s.bottom_before
             ghost = int(known.above)
         end = done + n_part
         while done < end:
@@ -152,14 +152,16 @@ def _hit(s: State, x: int) -> None:
 def _evict(s: State, block: Block) -> None:
     cut_once(s.ghosts)
     x = deepest(s.queues, block.block_id)
-    span, key = spans(s.queues)[x], int(block.key)
+    span, depth = spans(s.queues)[x], int(block.depth)
     used = _used(s.queues, x)
     if span.queue == COLD and used >= s.bottom:
-        remember(s.ghosts, span.home, key, int(block.n_blocks), 0, used + key)
+        remember(s.ghosts, span.home, depth, int(block.n_blocks), 0, used + depth)
     leave(s.queues, block)
     _prune(s)
     ghost = oldest_ghost(s.ghosts, 0)
-    while ghost != NOBODY and ghosts(s.ghosts)[ghost].mark - ghosts(s.ghosts)[ghost].key < s.bottom:
+    while (
+        ghost != NOBODY and ghosts(s.ghosts)[ghost].mark - ghosts(s.ghosts)[ghost].depth < s.bottom
+    ):
         drop_oldest(s.ghosts, 0, ghosts(s.ghosts)[ghost].n_blocks)
         ghost = oldest_ghost(s.ghosts, 0)
 

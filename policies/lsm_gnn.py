@@ -84,11 +84,14 @@ class LsmGnn(SampledPolicy):
             if now.next_start == math.inf:
                 return 0.0
             return 1.0 + 1.0 / (1.0 + now.next_start)
+        # the static score a / b, mapped to a / (a + b), which is below 1, by a single division
         if p[IS_WORKLOAD_AWARE] > 0:
-            static = p[1] * math.exp(-p[0] * (now.now_s - block.last_access_s)) * p[2]
+            a = p[1] * math.exp(-p[0] * (now.now_s - block.last_access_s)) * p[2]
+            b = 1.0
         else:
-            static = (block.n_hits + 1) / (now.now_s - block.inserted_s + p[PRIOR_S])
-        below_1 = static / (1.0 + static)
+            a = block.n_hits + 1.0
+            b = now.now_s - block.inserted_s + p[PRIOR_S]
+        below_1 = a / (a + b)
         if p[MODE] == STATIC:
             return below_1
         if now.is_fresh > 0:

@@ -344,7 +344,7 @@ def make_orders(
 
     The heaps are never initialised beyond their sizes: what is not used costs no memory.
     """
-    span = 1 if binding.mode in (LRU_LIST, HOOKED) else n_items + 2
+    span = 1 if binding.mode in (LRU_LIST, HOOKED) else n_items + 2 + binding.n_samples
     heaps = np.empty(n_caches * binding.n_queues * span, ENTRY)
     heaps["x"][::span] = 0
     heaps["last"][::span] = -1

@@ -16,7 +16,7 @@ BREAK_EVEN_BLOCKS = 1900.0
 """Blocks before a block from which on attention to them costs more than all else. Llama-3.1-8B:
 2 * 8.0e9 FLOPs a token for the weights, 4 * 32 layers * 4096 for each token before: equal at
 30,500 tokens, or 1,900 blocks of 16."""
-BREAK_EVEN = 3
+A_BLOCK = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,11 +46,12 @@ class Pensieve(SampledPolicy):
     @staticmethod
     def value(block: Block, now: Moment, p: Sequence[float]) -> float:
         age_s = max(now.now_s - block.last_access_s, 1e-6)
-        return (1.0 + block.depth / p[BREAK_EVEN]) / age_s
+        return (1.0 + block.depth * p[A_BLOCK]) / age_s
 
     def params(self, setting: Setting) -> NDArray[np.float64]:
         if not self.break_even_blocks > 0:
             raise ConfigError(
                 f"pensieve: break_even_blocks must be positive, got {self.break_even_blocks}"
             )
-        return np.tile((0.0, 0.0, 0.0, self.break_even_blocks), (len(setting.category_names), 1))
+        row = (0.0, 0.0, 0.0, 1.0 / self.break_even_blocks)
+        return np.tile(row, (len(setting.category_names), 1))

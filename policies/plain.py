@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -227,11 +228,13 @@ class _Samples(Chooser):
         found = self._candidates
         n = len(found)
         if 0 < self._policy.n_samples < n:
-            for k in range(self._policy.n_samples):
-                other = k + self._draw(n - k)
-                found[k], found[other] = found[other], found[k]
-            n = self._policy.n_samples
-        return min(found[:n], key=lambda block: self._rank(block, now_s)).block_id
+            n_drawn = self._policy.n_samples
+            stretch = -(-(n << 32) // n_drawn)
+            start = self._draw(n)
+            ends = [(k * stretch) >> 32 for k in range(n_drawn + 1)]
+            places = [start + lo + self._draw(hi - lo) for lo, hi in pairwise(ends)]
+            found = [found[place % n] for place in places]
+        return min(found, key=lambda block: self._rank(block, now_s)).block_id
 
 
 class _Events(Chooser):

@@ -42,8 +42,8 @@ SPAN = np.dtype(
     align=True,
 )
 """A span: the depth of its deepest block, the next shallower span of its item, its neighbours and
-its queue; the place that its last move gave it; when its item was inserted, and `home`, the key of
-the deepest block that was inserted with it; `uses` and `mark` are the policy's to keep, the same
+its queue; the place that its last move gave it; when its item was inserted, and `home`, the key it
+was inserted with; `uses` and `mark` are the policy's to keep, the same
 for all its blocks."""
 
 ITEM = np.dtype([("deepest", "i4"), ("shallowest", "i4"), ("is_candidate", "i4")], align=True)

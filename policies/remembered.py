@@ -23,12 +23,12 @@ def enter_by_ghosts(q: Queues, g: Ghosts, block: Block, known: int, new: int) ->
 
     The ghosts are forgotten.
     """
-    key, n = int(block.key), int(block.n_blocks)
-    known_deepest = ghost = deepest_ghost(g, key)
+    depth, n = int(block.depth), int(block.n_blocks)
+    known_deepest = ghost = deepest_ghost(g, int(block.key))
     done = 0
     while done < n:
-        is_known = is_at(g, ghost, key - done)
-        n_part = n_alike(g, ghost, key - done, n - done)
+        is_known = is_at(g, ghost, depth - done)
+        n_part = n_alike(g, ghost, depth - done, n - done)
         if is_known:
             ghost = int(ghosts(g)[ghost].above)
         enter(q, block, done, n_part, known if is_known else new)
@@ -45,5 +45,5 @@ def leave_to_ghosts(q: Queues, g: Ghosts, block: Block, queue: int) -> None:
     cut_once(g)
     span = spans(q)[deepest(q, block.block_id)]
     if span.queue == queue:
-        remember(g, span.home, int(block.key), int(block.n_blocks), 0, 0)
+        remember(g, span.home, int(block.depth), int(block.n_blocks), 0, 0)
     leave(q, block)

@@ -85,12 +85,12 @@ def _victim(s: State) -> float:
 
 @inner
 def _insert(s: State, block: Block) -> None:
-    q, key, n = s.queues, int(block.key), int(block.n_blocks)
-    known_deepest = ghost = deepest_ghost(s.ghosts, key)
+    q, depth, n = s.queues, int(block.depth), int(block.n_blocks)
+    known_deepest = ghost = deepest_ghost(s.ghosts, int(block.key))
     done = 0
     while done < n:
-        is_known = is_at(s.ghosts, ghost, key - done)
-        n_part = n_alike(s.ghosts, ghost, key - done, n - done)
+        is_known = is_at(s.ghosts, ghost, depth - done)
+        n_part = n_alike(s.ghosts, ghost, depth - done, n - done)
         queue = MAIN if is_known else SMALL
         if not s.has_evicted and not is_known:
             room = s.small_blocks - n_blocks(q, SMALL)

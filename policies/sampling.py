@@ -13,13 +13,16 @@ from typing import Any
 
 import numpy as np
 
-from ..kernels import c_call, inner, view
-from .records import DEMAND, ENTRY, N_FEATURES, NOT_A_NUMBER, Heaps, Items, Order, features
+from ..kernels import c_call, inner, prefetch, view
+from .records import DEMAND, ENTRY, ITEM, N_FEATURES, NOT_A_NUMBER, Heaps, Items, Order, features
 
 N_MOMENT = 5
 """Numbers of a `kvsim.policies.sampled.Moment`."""
 
 ENTRY_BYTES = ENTRY.itemsize
+ITEM_BYTES = ITEM.itemsize
+LINE_BYTES = 64
+"""Of the processor's caches: an item is in two lines."""
 
 call_search = c_call(10, 2)
 """The search of a compiled policy: see `lowest_by`."""
@@ -140,8 +143,8 @@ def lowest_by(value_of: Any) -> Any:
     """Make the compiled search for the candidate of the lowest value.
 
     `value_of(x)` with what else `looked_at` holds is the value of item `x`. The search gets the
-    items, the entries of the candidates, how many there are and how many of them to draw, and the
-    generator. It returns the candidate, or NaN if a value is not a number.
+    items, the entries of the candidates, how many there are and how many of them to draw (0 for
+    all), and the generator. It returns the candidate, or NaN if a value is not a number.
     """
 
     def search(
@@ -149,15 +152,22 @@ def lowest_by(value_of: Any) -> Any:
     ) -> float:
         best = -1
         best_value = 0.0
-        seed = np.uint64(generator)
-        for k in range(n_drawn if n_drawn else n):
-            if n_drawn:
+        first = 0
+        if n_drawn:
+            first = n  # they are noted behind the candidates, and fetched meanwhile
+            stretch = ((n << 32) + n_drawn - 1) // n_drawn  # in 2**-32 of a place, rounded up
+            seed = np.uint64(generator) + GOLDEN
+            start = drawn(seed, n)
+            for k in range(n_drawn):
+                low = (k * stretch) >> 32
                 seed = seed + GOLDEN
-                other = k + drawn(seed, n - k)
-                x, y = row[other].x, row[k].x
-                row[k].x, row[other].x = x, y
-                items[x].place, items[y].place = k + 1, other + 1
-            item = int(row[k].x)
+                place = start + low + drawn(seed, (((k + 1) * stretch) >> 32) - low)
+                x = row[place if place < n else place - n].x
+                row[n + k].x = x
+                prefetch(items.ctypes.data + x * ITEM_BYTES)
+                prefetch(items.ctypes.data + x * ITEM_BYTES + LINE_BYTES)
+        for k in range(n_drawn if n_drawn else n):
+            item = int(row[first + k].x)
             value = value_of(items, item, looked_at)
             if value != value:
                 return np.nan
@@ -179,7 +189,9 @@ _lowest_by_call = lowest_by(_called_value)
 def lowest(order: Order, items: Items, heaps: Heaps, now_s: float) -> int:
     """Return the candidate of the lowest value among `order.n_samples`, or all if that is 0.
 
-    A sample is drawn without repetition: its members move to the front, in turn.
+    A sample is one candidate out of each of `n_samples` stretches of the row, which begin anywhere:
+    so none is drawn twice, all are as likely, and those that came together, alike as they mostly
+    are, do not come together again.
     """
     if order.next_victim >= 0:
         order.named = order.next_victim
@@ -198,7 +210,8 @@ def lowest(order: Order, items: Items, heaps: Heaps, now_s: float) -> int:
     else:
         looked_at = (order.value, *seen, now_s, float(order.n_waiting))
         best = _lowest_by_call(items, heaps[base:], n, n_drawn, order.generator, looked_at)
-    order.generator = np.int64(np.uint64(order.generator) + GOLDEN * np.uint64(n_drawn))
+    if n_drawn:
+        order.generator = np.int64(np.uint64(order.generator) + GOLDEN * np.uint64(n_drawn + 1))
     if best != best:
         order.error = NOT_A_NUMBER
         order.named = -1

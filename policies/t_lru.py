@@ -29,6 +29,7 @@ from .order import (
     numbers_at,
     up_to,
 )
+from .paths import NONE, enter, leave, make_paths, right_above
 
 THRESHOLD_TOKENS = 9000
 """Tokens of prefill that take 0.2 s, the target of the paper's count of violations, by the
@@ -37,13 +38,9 @@ NEXT_TOKENS = 200
 """As in the authors' patch for SGLang."""
 
 STATE = np.dtype(
-    [
-        (name, "i8")
-        for name in ("n_items", "n_keys", "spare_blocks", "items", "heap", "lengths", "above")
-    ]
+    [(name, "i8") for name in ("n_items", "spare_blocks", "items", "heap", "lengths", "paths")]
 )
-"""`lengths`: of the longest conversation through a block, by its key, of those that are the deepest
-of a run; a candidate has it as `hits`."""
+"""`lengths`: of the longest conversation through each item; a candidate has it as `hits`."""
 
 State = Any  # a record of STATE
 
@@ -61,37 +58,38 @@ def _offer(s: State, x: int, last: int, depth: int, length: int) -> None:
 
 
 @inner
-def _evict(s: State, block: Block, key: int) -> None:
+def _evict(s: State, block: Block) -> None:
     """What is left of a conversation stays one of the same length."""
-    lengths, n = numbers_at(s.lengths, s.n_keys), int(block.n_blocks)
-    above = numbers_at(s.above, s.n_keys)[key - n + 1]
+    lengths = numbers_at(s.lengths, s.n_items)
     items, x = items_at(s.items, s.n_items), block.block_id
     if items[x].is_candidate:  # it stays one
-        lengths[key - n] = lengths[key]
         heap_remove(items, heaps_at(s.heap, s.n_items + 2), 0, x)
-        _offer(s, x, items[x].last, int(block.depth) - n, items[x].hits)
-    elif above >= 0:
-        lengths[above] = max(lengths[above], lengths[key])
+        _offer(s, x, items[x].last, int(block.depth) - int(block.n_blocks), items[x].hits)
+        return
+    above = right_above(s.paths, x)
+    leave(s.paths, x)
+    if above != NONE:
+        lengths[above] = max(lengths[above], lengths[x])
 
 
 def _event(event: int, state: int, block: Block) -> float:
     s = view(state, (1,), STATE)[0]
     items = items_at(s.items, s.n_items)
     heap = heaps_at(s.heap, s.n_items + 2)
-    lengths = numbers_at(s.lengths, s.n_keys)
-    key = int(block.key)
+    lengths = numbers_at(s.lengths, s.n_items)
     if event == EVENT_VICTIM:
         x = heap_first(heap, 0)
         item = items[x]
         n_safe = item.depth - (item.hits - s.spare_blocks) + 1
         return up_to(n_safe if item.rank == 0.0 else MANY, x)
     if event == EVENT_INSERT:
-        lengths[key] = int(block.depth) + 1
+        lengths[block.block_id] = int(block.depth) + 1
+        enter(s.paths, block)
     elif event == EVENT_EVICT:
-        _evict(s, block, key)
+        _evict(s, block)
     elif event == EVENT_ADD:
         items[block.block_id].is_candidate = 1
-        _offer(s, block.block_id, int(block.last_access), int(block.depth), lengths[key])
+        _offer(s, block.block_id, int(block.last_access), int(block.depth), lengths[block.block_id])
     elif event == EVENT_REMOVE:
         items[block.block_id].is_candidate = 0
         heap_remove(items, heap, 0, block.block_id)
@@ -132,12 +130,11 @@ class TLru(CompiledPolicy):
         items = np.zeros(setting.n_items, ITEM)
         heap = np.empty(setting.n_items + 2, ENTRY)
         heap["x"][0] = 0
-        lengths = np.zeros(setting.n_keys, np.int32)
-        above = setting.above()
+        lengths = np.zeros(setting.n_items, np.int32)
         spare_tokens = max(0, self.threshold_tokens - self.next_tokens)
-        state["n_items"], state["n_keys"] = setting.n_items, setting.n_keys
+        state["n_items"], state["paths"] = setting.n_items, make_paths(setting)
         state["spare_blocks"] = spare_tokens // setting.block_size
         state["items"], state["heap"] = items.ctypes.data, heap.ctypes.data
-        state["lengths"], state["above"] = lengths.ctypes.data, above.ctypes.data
-        setting.keep(items, heap, lengths, above)
+        state["lengths"] = lengths.ctypes.data
+        setting.keep(items, heap, lengths)
         return state.view(np.int64)

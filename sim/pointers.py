@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 _LINE_BYTES = 64
 
 
-def lines_of_zeros(n: int, dtype: type[np.generic]) -> NDArray[Any]:
+def lines_of_zeros(n: int, dtype: type[np.generic] | np.dtype[Any]) -> NDArray[Any]:
     """Return (n,) zeros that start at a cache line."""
-    size = np.dtype(dtype).itemsize
-    room = np.zeros(n + _LINE_BYTES // size, dtype)
-    start = -room.ctypes.data % _LINE_BYTES // size
-    return room[start : start + n]
+    n_bytes = n * np.dtype(dtype).itemsize
+    room = np.zeros(n_bytes + _LINE_BYTES, np.uint8)
+    start = -room.ctypes.data % _LINE_BYTES
+    return room[start : start + n_bytes].view(dtype)
 
 
 class Pointers:

@@ -36,15 +36,14 @@ from ..policies.order import (
 )
 from ..policies.reuse_fit import SEEN, ReuseFit, make_reuse_fit, no_reuse_fit, observe
 from ..traces.prefix_tree import PrefixTree
-from .history import first_part_of, parent_keys_of, rehearsal_of
+from .history import first_part_of, rehearsal_of
 from .lru_hits import lru_hits
-from .pointers import Pointers
+from .pointers import Pointers, lines_of_zeros
 
 SEGMENT = np.dtype(
     [
         ("last_s", "f8"),
         ("clock", "f8"),
-        ("first_key", "i8"),
         ("parent", "i4"),
         ("n_blocks", "i4"),
         ("depth", "i4"),
@@ -54,11 +53,12 @@ SEGMENT = np.dtype(
         ("top", "i4"),
         ("uses", "i4"),
         ("category", "i4"),
+        ("n_unused", "i4", (3,)),
     ],
     align=True,
 )
-"""A segment in one cache line: its place in the tree, its last user and the like, blocks cached (a
-leading part), child segments with any, deepest piece, uses so far.
+"""A segment, which fills a cache line: its place in the tree, its last user and the like, blocks
+cached (a leading part), child segments with any, deepest piece, uses so far.
 
 A use is noted at the end of the path only, and passed on to the parent when a segment leaves the
 cache: until then the parent is no candidate, and nobody asks.
@@ -173,13 +173,13 @@ def replay(
     setting = Setting(
         n_items=n_pieces,
         n_caches=1,
-        n_keys=tree.n_keys,
+        n_keys=max(1, n_segments),
         capacity_blocks=capacity_blocks,
         category_names=category_names,
         seed=seed,
         first_part=first_part,
         rehearse=rehearse,
-        parent_keys=parent_keys_of(tree),
+        parent_keys=lambda: tree.parent,
         block_size=tree.block_size,
     )
     binding = policy.bind(setting)
@@ -188,9 +188,9 @@ def replay(
         use_offsets, uses = tree.uses(path_blocks <= capacity_blocks)
     else:
         use_offsets, uses = np.zeros(0, np.int64), np.zeros(0, np.int32)
-    segments = np.zeros(n_segments, SEGMENT)
+    segments = lines_of_zeros(n_segments, SEGMENT)
     segments["top"] = segments["last"] = -1
-    for field in ("parent", "n_blocks", "depth", "first_key"):
+    for field in ("parent", "n_blocks", "depth"):
         segments[field] = getattr(tree, field)
     fit = no_reuse_fit()
     if binding.fit_arguments is not None:
@@ -348,7 +348,7 @@ def _miss(c: Cache, end: int, t: int, now_s: float, category: int) -> None:
         segment = _segments(c)[s]
         if segment.n_cached == segment.n_blocks:
             break
-        item.key = segment.first_key + segment.n_blocks - 1
+        item.key = s
         item.depth = segment.depth + segment.n_blocks - 1
         n_missing = segment.n_blocks - segment.n_cached
         notify_of_run(_order(c), _items(c), _sizes(c).n_pieces, EVENT_MISS, n_missing)
@@ -375,6 +375,7 @@ def _insert(c: Cache, end: int, t: int, now_s: float, category: int, clock: floa
         piece.above = segment.top
         piece.uses = segment.uses
         item = _items(c)[x]
+        item.key = s
         item.category = category
         item.inserted = t
         item.inserted_s = now_s
@@ -402,7 +403,6 @@ def _describe(c: Cache, x: int) -> None:
     piece = _pieces(c)[x]
     s = piece.segment
     segment = _segments(c)[s]
-    item.key = segment.first_key + segment.n_cached - 1
     item.depth = segment.depth + segment.n_cached - 1
     item.last = segment.last
     item.last_s = segment.last_s
@@ -452,7 +452,6 @@ def _evict(c: Cache, at_most: int, held: int, now_s: float) -> int:
         notify_of_run(order, _items(c), x, EVENT_EVICT, n)
     if not is_gone:
         _items(c)[x].depth -= n
-        _items(c)[x].key -= n
         if order.mode == SCORED and _sizes(c).has_rising_scores:
             exchange(order, _items(c), _heaps(c), x, x)
         return n

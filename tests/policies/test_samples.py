@@ -20,7 +20,7 @@ from kvsim.policies.ghosts import (
     n_ghosts,
     remember,
 )
-from kvsim.policies.order import EVENT_ADD, EVENT_INSERT, EVENT_REMOVE
+from kvsim.policies.order import ENTRY, EVENT_ADD, EVENT_INSERT, EVENT_REMOVE, ITEM
 from kvsim.policies.queues import (
     cut,
     deepest,
@@ -33,6 +33,7 @@ from kvsim.policies.queues import (
     oldest,
     spans,
 )
+from kvsim.policies.sampling import GOLDEN, lowest_by
 
 
 def make_setting() -> Setting:
@@ -86,8 +87,8 @@ def play_with_ghosts(g, actions, homes, sizes, cached, found) -> None:
         else:
             n = min(cached[home], sizes[i])
             if n:
-                key = home - 10 + cached[home]
-                remember(g, home, key, n, actions[i] % 2, 0)
+                depth = home - 10 + cached[home]
+                remember(g, home, depth, n, actions[i] % 2, 0)
                 cached[home] -= n
         found[i, 0] = n_ghosts(g, 0)
         found[i, 1] = n_ghosts(g, 1)
@@ -95,13 +96,13 @@ def play_with_ghosts(g, actions, homes, sizes, cached, found) -> None:
         at = 2
         while ghost >= 0:
             for k in range(ghosts(g)[ghost].n_blocks):
-                found[i, at] = ghosts(g)[ghost].key - k
+                found[i, at] = ghosts(g)[ghost].depth - k
                 at += 1
             ghost = ghosts(g)[ghost].above
 
 
 def test_ghosts_are_lists_of_blocks_found_by_the_run_they_were_of() -> None:
-    """Homes are 10, 20 ...: ten blocks each, the key of the deepest being the home's."""
+    """Homes are 10, 20 ...: ten blocks each, the depth of the deepest being the home."""
     rng = np.random.default_rng(2)
     n = 3000
     actions, sizes = rng.integers(0, 6, n), rng.integers(1, 7, n)
@@ -115,7 +116,7 @@ def test_ghosts_are_lists_of_blocks_found_by_the_run_they_were_of() -> None:
     for action, home, size, row in zip(actions, homes, sizes, found.tolist(), strict=True):
         of_home = range(home - 9, home + 1)
         if action == 0:
-            lists = [[key for key in keys if key not in of_home] for keys in lists]
+            lists = [[depth for depth in known if depth not in of_home] for known in lists]
             left[home] = 10
         elif action == 1:
             del lists[1][:size]
@@ -123,7 +124,7 @@ def test_ghosts_are_lists_of_blocks_found_by_the_run_they_were_of() -> None:
             for _ in range(min(left[home], size)):
                 lists[action % 2].append(home - 10 + left[home])
                 left[home] -= 1
-        expected = sorted((key for keys in lists for key in keys if key in of_home), reverse=True)
+        expected = sorted((d for known in lists for d in known if d in of_home), reverse=True)
         assert row == [*map(len, lists), *expected, *[0] * (10 - len(expected))]
 
 
@@ -251,3 +252,39 @@ def test_draws_are_even() -> None:
     assert 0.99 < shares.max() < 1
     assert shares.mean() == pytest.approx(0.5, abs=0.02)
     assert np.bincount(below) == pytest.approx(np.full(7, 1000), abs=150)
+
+
+@kernel
+def search_often(items, row, n, n_drawn, found) -> None:
+    generator = np.uint64(7)
+    for i in range(len(found)):
+        found[i] = np.int64(of_lowest_depth(items, row, n, n_drawn, generator, 0))
+        generator += GOLDEN * np.uint64(n_drawn + 1)
+
+
+@inner
+def depth_of(items, x, looked_at) -> float:
+    return float(items[x].depth)
+
+
+of_lowest_depth = lowest_by(depth_of)
+
+
+def test_a_sample_is_one_of_each_stretch_and_each_candidate_is_as_likely() -> None:
+    """Of depths that all differ, the i-th lowest of n wins as often as it is the least of d drawn.
+
+    The least of all is drawn with probability d / n; whatever lies above the (n - d + 1)-th never
+    wins, as d different ones are drawn.
+    """
+    n, n_drawn, times = 37, 8, 40_000
+    items = np.zeros(n, ITEM)
+    items["depth"] = np.random.default_rng(3).permutation(n)
+    row = np.zeros(n + n_drawn, ENTRY)
+    row["x"][:n] = np.random.default_rng(4).permutation(n)
+    found = np.zeros(times, np.int64)
+    search_often(items, row, n, n_drawn, found)
+    wins = np.bincount(items["depth"][found], minlength=n)
+    assert wins[0] / times == pytest.approx(n_drawn / n, abs=0.01)
+    assert wins[n - n_drawn + 1 :].sum() == 0
+    search_often(items, row, n, 0, found)
+    assert (items["depth"][found] == 0).all()
