@@ -151,7 +151,6 @@ def lowest_by(value_of: Any) -> Any:
         items: Items, row: Heaps, n: int, n_drawn: int, generator: int, looked_at: Any
     ) -> float:
         best = -1
-        best_value = 0.0
         first = 0
         if n_drawn:
             first = n  # they are noted behind the candidates, and fetched meanwhile
@@ -166,17 +165,21 @@ def lowest_by(value_of: Any) -> Any:
                 row[n + k].x = x
                 prefetch(items.ctypes.data + x * ITEM_BYTES)
                 prefetch(items.ctypes.data + x * ITEM_BYTES + LINE_BYTES)
-        for k in range(n_drawn if n_drawn else n):
-            item = int(row[first + k].x)
-            value = value_of(items, item, looked_at)
-            if value != value:
-                return np.nan
-            if (
-                best < 0
-                or value < best_value
-                or (value == best_value and _goes_first(items, item, best))
-            ):
-                best, best_value = item, value
+        size = n_drawn if n_drawn else n
+        lowest_value = np.inf
+        is_bad = False
+        for k in range(size):
+            value = value_of(items, int(row[first + k].x), looked_at)
+            row[first + k].rank = value
+            is_bad |= value != value
+            lowest_value = min(lowest_value, value)
+        if is_bad:
+            return np.nan
+        for k in range(size):
+            if row[first + k].rank == lowest_value:
+                item = int(row[first + k].x)
+                if best < 0 or _goes_first(items, item, best):
+                    best = item
         return float(best)
 
     return inner(search)
