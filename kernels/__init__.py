@@ -328,21 +328,31 @@ def _machine() -> str:
     return sha256(repr(parts).encode()).hexdigest()[:12]
 
 
+def compiled_sources() -> dict[Path, bytes]:
+    """Read the source files with functions that are compiled.
+
+    A policy may look like plain Python: whoever takes it compiles its function.
+    """
+    root = Path(__file__).parents[1]
+    found = {}
+    for folder in ("calibration", "kernels", "policies", "sim", "studies", "traces"):
+        for path in (root / folder).rglob("*.py"):
+            source = path.read_bytes()
+            if folder == "policies" or b"numba" in source or b"kernels import" in source:
+                found[path] = source
+    return found
+
+
 @cache
 def kept_folder() -> Path:
     """The folder of compiled code that belongs to exactly these sources.
 
     Code is compiled together with all that it calls, in whatever file that stands. So the
-    folder's name is taken from all source files with compiled functions.
+    folder's name is taken from all `compiled_sources`.
     """
     root = Path(__file__).parents[1]
-    stamps = []
-    for folder in ("calibration", "kernels", "policies", "sim", "studies", "traces"):
-        for path in (root / folder).rglob("*.py"):
-            source = path.read_bytes()
-            if b"numba" in source or b"kernels import" in source:
-                stamps.append((path.name, sha256(source).digest()))
-    stamps.sort()
+    sources = compiled_sources()
+    stamps = sorted((path.name, sha256(source).digest()) for path, source in sources.items())
     name = f"kvsim-kernels-{sha256(repr(stamps).encode()).hexdigest()[:16]}"
     if os.environ.get("NUMBA_CACHE_DIR"):
         return Path(os.environ["NUMBA_CACHE_DIR"]) / name

@@ -11,10 +11,9 @@ from .. import ConfigError
 from ..kernels import inner, view
 from .base import Binding, Policy, Setting
 from .calls import c_function_of
-from .draws import mixed
 from .order import SAMPLED
-from .records import Heaps, Items, heaps_at, items_at
-from .sampling import GOLDEN
+from .records import Items, heaps_at, items_at
+from .sampling import draw_sample
 
 ALPHAS = tuple(i / 10 for i in range(21))
 """What is tried for alpha: as many as the authors try."""
@@ -22,8 +21,6 @@ ALPHAS = tuple(i / 10 for i in range(21))
 LEAST_AGE_S = 1e-6
 ROUNDING = 1e-12
 """More than the error of values reckoned with fewer divisions, as a share of 1 + alpha."""
-HALF, LOW_HALF = np.uint64(32), np.uint64(0xFFFFFFFF)
-"""Bits of a draw that choose a member."""
 DEEPEST = 1 << 31
 """More than any depth."""
 
@@ -49,30 +46,6 @@ def _goes_first(items: Items, x: int, y: int) -> bool:
     return bool(a.last < b.last or (a.last == b.last and a.depth > b.depth))
 
 
-@inner
-def _draw(row: Heaps, n: int, n_drawn: int, generator: int) -> None:
-    """Note in the entries, as `last`, one candidate out of each of `n_drawn` parts of the row.
-
-    The parts begin anywhere and are as long, so all candidates are as likely and none comes twice.
-    A draw of 64 bits is enough for two.
-    """
-    stretch = ((n << 32) + n_drawn - 1) // n_drawn  # in 2**-32 of a place, rounded up
-    seed = np.uint64(generator) + GOLDEN
-    bits = mixed(seed)
-    start = int(np.int64(((bits >> HALF) * np.uint64(n)) >> HALF))
-    low = 0
-    for k in range(n_drawn):
-        bits = bits >> HALF
-        if k % 2 == 0:
-            seed += GOLDEN
-            bits = mixed(seed)
-        high = ((k + 1) * stretch) >> 32
-        place = start + low
-        place += int(np.int64(((bits & LOW_HALF) * np.uint64(high - low)) >> HALF))
-        row[k].last = row[place if place < n else place - n].x
-        low = high
-
-
 def _search(
     items_address: int,
     row_address: int,
@@ -89,22 +62,23 @@ def _search(
 ) -> float:
     """Return the candidate that leaves: the search of a sample, see `sampling.lowest_by`.
 
-    What the sample's members are compared by is noted in the entries, which only name a candidate
-    otherwise: the member as `last`, its depth, and as `rank` its age and then about its value, by
-    which only those are left that may have the least.
+    What the sample's members are compared by is noted in their entries, which only name a candidate
+    otherwise: the depth, and as `rank` the age and then about the value, by which only those are
+    left that may have the least.
     """
-    items, row = items_at(items_address, 1), heaps_at(row_address, n)
+    items, row = items_at(items_address, 1), heaps_at(row_address, n + n_drawn)
     p = view(params, (N_PARAMS,), np.float64)
     size = n_drawn if n_drawn else n
+    first = n if n_drawn else 0
     if n_drawn:
-        _draw(row, n, n_drawn, generator)
+        draw_sample(items, row, n, n_drawn, generator)
     youngest_s, oldest_s = np.inf, 0.0
     shallowest, deepest = DEEPEST, 0
-    for k in range(size):
-        x = int(row[k].last) if n_drawn else int(row[k].x)
+    for k in range(first, first + size):
+        x = int(row[k].x)
         age_s = max(now_s - items[x].last_s, LEAST_AGE_S)
         depth = int(items[x].depth)
-        row[k].last, row[k].rank, row[k].depth = x, age_s, depth
+        row[k].rank, row[k].depth = age_s, depth
         youngest_s, oldest_s = min(youngest_s, age_s), max(oldest_s, age_s)
         shallowest, deepest = min(shallowest, depth), max(deepest, depth)
     alpha = p[ALPHA] if now_s > p[ALPHA_FROM_S] else 0.0
@@ -113,7 +87,7 @@ def _search(
     depth_unit = alpha * _per_unit(shallowest, deepest)
     base = (0.0 if high > low else 1.0) + (0.0 if deepest > shallowest else alpha)
     lowest = np.inf
-    for k in range(size):
+    for k in range(first, first + size):
         recency = (1.0 / row[k].rank - low) * recency_unit
         about = base + recency + float(row[k].depth - shallowest) * depth_unit
         row[k].rank = about
@@ -121,10 +95,10 @@ def _search(
     limit = lowest + ROUNDING * (1.0 + alpha)
     best = -1
     least = np.inf
-    for k in range(size):
+    for k in range(first, first + size):
         if row[k].rank > limit:
             continue
-        x = int(row[k].last)
+        x = int(row[k].x)
         recency = 1.0 / max(now_s - items[x].last_s, LEAST_AGE_S)
         value = _share(recency, low, high)
         value += alpha * _share(float(row[k].depth), float(shallowest), float(deepest))
@@ -154,10 +128,9 @@ class Marconi(Policy):
 
     Deviations: a candidate is a block, the deepest one of what can leave, and after the victim go
     the blocks above it that were cached and last used by the same requests, one by one, as long as
-    the request needs room; a use refreshes all blocks of a path, theirs only the last node;
-    the range is that of a random sample, one of each of `n_samples` equal parts of the candidates,
-    unless `n_samples` is 0; ages below a microsecond count as one; alpha is tried by a cache-only
-    replay in one cache as large as all.
+    the request needs room; a use refreshes all blocks of a path, theirs only the last node; the
+    range is that of a random sample, unless `n_samples` is 0; ages below a microsecond count as
+    one; alpha is tried by a cache-only replay in one cache as large as all.
     """
 
     alpha: float = -1.0

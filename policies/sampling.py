@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..kernels import c_call, inner, prefetch, view
+from .draws import GOLDEN, below, mixed
 from .records import DEMAND, ENTRY, ITEM, N_FEATURES, NOT_A_NUMBER, Heaps, Items, Order, features
 
 N_MOMENT = 5
@@ -84,23 +85,6 @@ def leave(order: Order, items: Items, heaps: Heaps, x: int) -> None:
     order.next_victim = -1
 
 
-GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-"""What a generator moves on by at each draw (splitmix64; Steele, Lea, Flood 2014)."""
-
-
-@inner
-def drawn(generator: np.uint64, n: int) -> int:
-    """Return the one of 0 ... n - 1 that a generator, already moved on, stands for.
-
-    By a product, which is much faster than a remainder (Lemire, "Fast Random Integer Generation in
-    an Interval", 2019); for n far below 2**32 all are as good as equally likely.
-    """
-    z = (generator ^ (generator >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    z = z ^ (z >> np.uint64(31))
-    return int(np.int64(((z >> np.uint64(32)) * np.uint64(n)) >> np.uint64(32)))
-
-
 @inner
 def moment(items: Items, x: int, looked_at: Any) -> tuple[float, ...]:
     """Return the numbers of a `Moment` for item `x`."""
@@ -139,6 +123,26 @@ def _goes_first(items: Items, x: int, y: int) -> bool:
     return x < y
 
 
+@inner
+def draw_sample(items: Items, row: Heaps, n: int, n_drawn: int, generator: int) -> None:
+    """Note one candidate out of each of `n_drawn` stretches of the row behind it, from entry n on.
+
+    The stretches begin anywhere and are as long, so all candidates are as likely and none comes
+    twice. The processor fetches those that are noted while the others are drawn.
+    """
+    stretch = ((n << 32) + n_drawn - 1) // n_drawn  # in 2**-32 of a place, rounded up
+    seed = np.uint64(generator) + GOLDEN
+    start = below(mixed(seed), n)
+    for k in range(n_drawn):
+        low = (k * stretch) >> 32
+        seed = seed + GOLDEN
+        place = start + low + below(mixed(seed), (((k + 1) * stretch) >> 32) - low)
+        x = row[place if place < n else place - n].x
+        row[n + k].x = x
+        prefetch(items.ctypes.data + x * ITEM_BYTES)
+        prefetch(items.ctypes.data + x * ITEM_BYTES + LINE_BYTES)
+
+
 def lowest_by(value_of: Any) -> Any:
     """Make the compiled search for the candidate of the lowest value.
 
@@ -151,21 +155,10 @@ def lowest_by(value_of: Any) -> Any:
         items: Items, row: Heaps, n: int, n_drawn: int, generator: int, looked_at: Any
     ) -> float:
         best = -1
-        first = 0
-        if n_drawn:
-            first = n  # they are noted behind the candidates, and fetched meanwhile
-            stretch = ((n << 32) + n_drawn - 1) // n_drawn  # in 2**-32 of a place, rounded up
-            seed = np.uint64(generator) + GOLDEN
-            start = drawn(seed, n)
-            for k in range(n_drawn):
-                low = (k * stretch) >> 32
-                seed = seed + GOLDEN
-                place = start + low + drawn(seed, (((k + 1) * stretch) >> 32) - low)
-                x = row[place if place < n else place - n].x
-                row[n + k].x = x
-                prefetch(items.ctypes.data + x * ITEM_BYTES)
-                prefetch(items.ctypes.data + x * ITEM_BYTES + LINE_BYTES)
+        first = n if n_drawn else 0
         size = n_drawn if n_drawn else n
+        if n_drawn:
+            draw_sample(items, row, n, n_drawn, generator)
         lowest_value = np.inf
         is_bad = False
         for k in range(size):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -14,11 +15,13 @@ from kvsim.kernels import (
     CompileError,
     array_of,
     c_function,
+    compiled_sources,
     inner,
     kernel,
     record_at,
     view,
 )
+from kvsim.policies import POLICIES, make_policy
 
 PAIR = np.dtype([("weight", "f8"), ("count", "i4")], align=True)
 
@@ -239,3 +242,11 @@ def test_a_variable_of_two_types_needs_all_passes() -> None:
         return what[0] + what[1]
 
     assert reuse_a_name(np.array([5])) == 15
+
+
+def test_what_is_compiled_goes_by_all_sources_that_it_may_come_from() -> None:
+    """Else a version would run what an older one left: a policy's file may be plain Python."""
+    sources = set(compiled_sources())
+    for name in POLICIES:
+        file = sys.modules[type(make_policy(name)).__module__].__file__
+        assert Path(file or "") in sources, name

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import math
 from dataclasses import replace
 
@@ -18,7 +17,6 @@ from kvsim.policies.base import Block, History, Setting
 from kvsim.policies.continuum import N_QUANTILES, Continuum, gaps_s
 from kvsim.policies.marconi import ALPHA, ALPHA_FROM_S, ALPHAS, Marconi
 from kvsim.policies.mooncake import Mooncake
-from kvsim.policies.records import ENTRY, ITEM
 from kvsim.policies.sampled import Moment
 from kvsim.policies.testing import check_policy
 from kvsim.sim.history import first_part_of, parent_keys_of, rehearsal_of
@@ -154,32 +152,6 @@ def test_alpha_is_the_one_of_most_hits_on_the_start_of_the_trace() -> None:
         assert params[ALPHA_FROM_S] == accesses[n - 1].now_s
         n_tuned += 1
     assert n_tuned > 5
-
-
-def test_marconi_draws_one_candidate_of_each_part_and_all_as_likely() -> None:
-    n, n_drawn, times = 37, 8, 20_000
-    binding = Marconi(alpha=0.0).bind(SETTING)
-    search = ctypes.CFUNCTYPE(ctypes.c_double, *[ctypes.c_int64] * 10, *[ctypes.c_double] * 2)(
-        binding.value
-    )
-    items, row = np.zeros(n, ITEM), np.zeros(n, ENTRY)
-    items["last_s"] = np.random.default_rng(36).permutation(n)
-    row["x"] = np.random.default_rng(37).permutation(n)
-    addresses = [x.ctypes.data for x in (items, row, binding.params)]
-
-    def found(generator: int) -> int:
-        ints = (addresses[0], addresses[1], n, n_drawn, generator, addresses[2], 2, 0, 0, 0)
-        return int(search(*ints, 100.0, 0.0))
-
-    wins = np.zeros(n)  # of the i-th oldest
-    for generator in np.random.default_rng(38).integers(0, 2**62, times).tolist():
-        wins[int(items["last_s"][found(generator)])] += 1
-        assert sorted(row["last"][:n_drawn].tolist()) == sorted(set(row["last"][:n_drawn].tolist()))
-    assert wins[0] / times == pytest.approx(n_drawn / n, abs=0.01)
-    assert wins[n - n_drawn + 1 :].sum() == 0
-    places = {int(x): i for i, x in enumerate(row["x"])}
-    drawn = sorted(places[x] for x in row["last"][:n_drawn].tolist())
-    assert max(np.diff(drawn)) < 2 * math.ceil(n / n_drawn)
 
 
 def test_marconis_parameters_are_checked() -> None:

@@ -9,7 +9,7 @@ from kvsim.kernels import inner, kernel
 from kvsim.policies.base import Setting
 from kvsim.policies.block import Block
 from kvsim.policies.candidates import hear, make_candidates, named, sampled
-from kvsim.policies.draws import draw_below, draw_share, make_generator
+from kvsim.policies.draws import GOLDEN, draw_below, draw_share, make_generator
 from kvsim.policies.frequency import MOST_COUNTED, count_use, estimate, make_counts
 from kvsim.policies.ghosts import (
     deepest_ghost,
@@ -33,7 +33,7 @@ from kvsim.policies.queues import (
     oldest,
     spans,
 )
-from kvsim.policies.sampling import GOLDEN, lowest_by
+from kvsim.policies.sampling import lowest_by
 
 
 def make_setting() -> Setting:
