@@ -14,6 +14,8 @@ from harness import Result, Setting, interleaved, ratio
 from libcachesim_baseline import Accesses
 
 from kvsim.policies import POLICIES, Block, ScorePolicy, make_policy
+from kvsim.policies.registry import find_policy
+from kvsim.policies.sampled import SampledPolicy
 from kvsim.sim.prefix_replay import replay
 from kvsim.traces.prefix_tree import compile_tree
 from kvsim.traces.schema import Trace
@@ -29,11 +31,13 @@ PEERS = {
     "filo": "FIFO",
     "gdsf": "GDSF",
     "hyperbolic": "Hyperbolic",
+    "learned-reuse": "ThreeLCache",
     "lecar": "LeCaR",
     "lfu": "LFU",
     "lfuda": "LFUDA",
     "lhd": "LHD",
     "lirs": "LIRS",
+    "marconi": "LHD",
     "ragcache": "GDSF",
     "random": "Random",
     "rlt": "Random",
@@ -44,13 +48,24 @@ PEERS = {
     "slru": "SLRU",
     "w-tinylfu": "WTinyLFU",
 }
-"""The policy of its name there, or the nearest in kind; every other one of ours meets LRU, which
-is among the fastest: nobody else has those of engines and of research."""
+"""The policy of its name there, or the nearest in kind: 3LCache too learns a model of the trace."""
+
+
+def _peer_of(name: str) -> str:
+    """Return libCacheSim's policy of the same class.
+
+    Nobody else has those of engines and of research. Those of them that compare the values of a
+    sample at each eviction meet LHD, the faster one of the two there that do the same; all others
+    LRU, which is among the fastest.
+    """
+    is_sampled = issubclass(find_policy(name), SampledPolicy)
+    return PEERS.get(name, "LHD" if is_sampled else "LRU")
+
 
 NAMED = ("gdsf", "lfu", "belady", "workload-aware")
 """Measured at all capacities."""
-SLOW = {"Hyperbolic"}
-"""Takes minutes: timed in one round."""
+SLOW = {"Hyperbolic", "ThreeLCache"}
+"""Take a minute or so: timed in one round."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +109,7 @@ def _against_peers(
         category_names=("a", "b", "c", "d"),
     )
     accesses = Accesses(trace, setting.scratch)
-    peer_of = {name: PEERS.get(name, "LRU") for name in names}
+    peer_of = {name: _peer_of(name) for name in names}
     for share in shares:
         capacity = int(share * tree.n_keys)
         for peer in dict.fromkeys(peer_of.values()):

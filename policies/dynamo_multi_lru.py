@@ -12,8 +12,8 @@ from .. import ConfigError
 from ..kernels import view
 from .base import Block, CompiledPolicy, Setting
 from .frequency import MOST_COUNTED, begin, count_use, estimate, make_counts
+from .heaps import empty_heaps, heap_first, heap_push, heap_remove
 from .order import (
-    ENTRY,
     EVENT_ADD,
     EVENT_HIT,
     EVENT_INSERT,
@@ -21,9 +21,6 @@ from .order import (
     EVENT_REMOVE,
     EVENT_VICTIM,
     ITEM,
-    heap_first,
-    heap_push,
-    heap_remove,
     heaps_at,
     items_at,
 )
@@ -42,9 +39,9 @@ def _event(event: int, state: int, block: Block) -> float:
     heaps = heaps_at(s.heaps, N_LEVELS * entries)
     if event == EVENT_VICTIM:
         level = 0
-        while heap_first(heaps, level * entries) < 0:
+        while heap_first(items, heaps, level * entries) < 0:
             level += 1
-        return float(heap_first(heaps, level * entries))
+        return float(heap_first(items, heaps, level * entries))
     if event == EVENT_MISS:
         begin(s.counts, block)
         return 0.0
@@ -99,8 +96,7 @@ class DynamoMultiLru(CompiledPolicy):
             raise ConfigError(f"dynamo-multi-lru: halve_at must be positive, got {self.halve_at}")
         items = np.zeros(setting.n_items, ITEM)
         entries = setting.n_items + 2
-        heaps = np.empty(N_LEVELS * entries, ENTRY)
-        heaps["x"][::entries] = 0
+        heaps = empty_heaps(N_LEVELS, entries)
         setting.keep(items, heaps)
         state = np.zeros(1, STATE)
         state["n_items"] = setting.n_items

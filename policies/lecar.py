@@ -21,8 +21,8 @@ from .ghosts import (
     make_ghosts,
     remember,
 )
+from .heaps import empty_heaps, heap_first, heap_push, heap_remove
 from .order import (
-    ENTRY,
     EVENT_ADD,
     EVENT_EVICT,
     EVENT_HIT,
@@ -31,9 +31,6 @@ from .order import (
     EVENT_REMOVE,
     EVENT_VICTIM,
     ITEM,
-    heap_first,
-    heap_push,
-    heap_remove,
     heaps_at,
     items_at,
 )
@@ -82,7 +79,9 @@ def _event(event: int, state: int, block: Block) -> float:
         if follower(s.streak) != NOBODY:
             return name(s.streak, follower(s.streak))
         s.chosen = BY_LRU if draw_share(s.generator) < s.lru_weight else BY_LFU
-        return name(s.streak, heap_first(heaps, s.chosen * entries))
+        if s.chosen == BY_LRU:
+            return name(s.streak, heap_first(by_lru, heaps, 0))
+        return name(s.streak, heap_first(by_lfu, heaps, entries))
     if event == EVENT_MISS:
         _learn(s, int(block.key))
     elif event in (EVENT_INSERT, EVENT_HIT):
@@ -135,8 +134,7 @@ class Lecar(CompiledPolicy):
         ghost_blocks = int(capacity * self.ghost_share)
         entries = setting.n_items + 2
         items = np.zeros(2 * setting.n_items, ITEM)
-        heaps = np.empty(2 * entries, ENTRY)
-        heaps["x"][::entries] = 0
+        heaps = empty_heaps(2, entries)
         setting.keep(items, heaps)
         state = np.zeros(1, STATE)
         state["generator"] = make_generator(setting, cache)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..kernels import c_call, inner
+from .heaps import empty_heaps, heap_first, heap_push, heap_remove
 from .records import (
     ENTRY,
     ITEM,
@@ -91,93 +92,6 @@ _call_event = c_call(4, 1)
 
 
 @inner
-def _goes_first(a: Entry, b: Entry) -> bool:
-    """Whether `a` is evicted before `b`: lower rank, then longer unused, then deeper."""
-    if a.rank < b.rank:
-        return True
-    if b.rank < a.rank:
-        return False
-    if a.last != b.last:
-        return bool(a.last < b.last)
-    if a.depth != b.depth:
-        return bool(a.depth > b.depth)
-    return bool(a.x < b.x)
-
-
-@inner
-def _put(items: Items, heaps: Heaps, base: int, place: int, source: int) -> None:
-    """Copy the entry at `source` to `place` of the heap."""
-    to, entry = heaps[base + place], heaps[base + source]
-    to.rank = entry.rank
-    to.last = entry.last
-    to.x = entry.x
-    to.depth = entry.depth
-    items[to.x].place = place
-
-
-@inner
-def _settle(items: Items, heaps: Heaps, base: int, place: int, source: int, size: int) -> None:
-    """Move the entry at `source`, outside the heap, to where it belongs, from a hole at `place`.
-
-    Four children a node: those of n are 4n - 2 .. 4n + 1, counted from 1.
-    """
-    while place > 1:
-        up = (place - 2) // 4 + 1
-        if not _goes_first(heaps[base + source], heaps[base + up]):
-            break
-        _put(items, heaps, base, place, up)
-        place = up
-    while True:
-        child = 4 * place - 2
-        if child > size:
-            break
-        first = child
-        for other in range(child + 1, min(child + 3, size) + 1):
-            if _goes_first(heaps[base + other], heaps[base + first]):
-                first = other
-        if not _goes_first(heaps[base + first], heaps[base + source]):
-            break
-        _put(items, heaps, base, place, first)
-        place = first
-    _put(items, heaps, base, place, source)
-
-
-@inner
-def heap_first(heaps: Heaps, base: int) -> int:
-    """Return the item to evict first of the heap that starts at `base`; -1 if it is empty."""
-    return int(heaps[base + 1].x) if heaps[base].x > 0 else -1
-
-
-@inner
-def _write(items: Items, heaps: Heaps, base: int, place: int, x: int) -> None:
-    """Fill an entry of the heap with item `x`."""
-    entry, item = heaps[base + place], items[x]
-    entry.rank = item.rank
-    entry.last = item.last
-    entry.x = x
-    entry.depth = item.depth
-
-
-@inner
-def heap_push(items: Items, heaps: Heaps, base: int, x: int) -> None:
-    """Put item `x`, whose rank is set, into the heap that starts at `base`."""
-    size = heaps[base].x + 1
-    heaps[base].x = size
-    _write(items, heaps, base, size + 1, x)  # a spare entry beyond the heap
-    _settle(items, heaps, base, size, size + 1, 0)
-
-
-@inner
-def heap_remove(items: Items, heaps: Heaps, base: int, x: int) -> None:
-    """Take item `x` out of the heap that starts at `base`, wherever in it it is."""
-    size = heaps[base].x
-    heaps[base].x = size - 1
-    place = items[x].place
-    if place != size:
-        _settle(items, heaps, base, place, size, size - 1)
-
-
-@inner
 def notify_of_run(order: Order, items: Items, x: int, event: int, n_blocks: float) -> None:
     """Tell a hooked policy of an event of `n_blocks` of item `x`; NaN from it is its error.
 
@@ -234,26 +148,6 @@ def add(order: Order, items: Items, heaps: Heaps, x: int) -> None:
 
 
 @inner
-def exchange(order: Order, items: Items, heaps: Heaps, x: int, y: int) -> None:
-    """Like `remove` of item `x` and `add` of item `y`, in one go; not for a hooked policy."""
-    if order.mode == SAMPLED:
-        remove(order, items, heaps, x)
-        add(order, items, heaps, y)
-        return
-    items[x].is_candidate = 0
-    items[y].is_candidate = 1
-    items[y].rank = _rank(order, items, y)
-    base = _base(order, items, x)
-    if base != _base(order, items, y):
-        heap_remove(items, heaps, base, x)
-        heap_push(items, heaps, _base(order, items, y), y)
-        return
-    size = heaps[base].x
-    _write(items, heaps, base, size + 1, y)
-    _settle(items, heaps, base, items[x].place, size + 1, size)
-
-
-@inner
 def remove(order: Order, items: Items, heaps: Heaps, x: int) -> None:
     """Item `x` is no candidate any more: in use again, with a cached child, or evicted."""
     items[x].is_candidate = 0
@@ -283,18 +177,18 @@ def victim(
     best = -1
     order.at_most = MANY
     if order.mode == SCORED:
-        best = heap_first(heaps, order.first_heap * order.span)
+        best = heap_first(items, heaps, order.first_heap * order.span)
         order.clock = max(order.clock, items[best].rank)
     elif order.mode == QUEUED:
         best_value = 0.0
         for q in range(order.n_queues):
             base = (order.first_heap + q) * order.span
             known = heaps[base]
-            if known.x == 0:
+            x = heap_first(items, heaps, base)
+            if x < 0:
                 known.last = -1
                 continue
             head = heaps[base + 1]
-            x = int(head.x)
             # the same last use at the same time has the same value as in the call before
             if known.last != head.last or order.valued_s != now_s:
                 known.last = head.last
@@ -340,14 +234,9 @@ def victim(
 def make_orders(
     binding: Binding, *, n_caches: int, n_items: int
 ) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Empty orders of `n_caches` caches with at most `n_items` items each, and their heaps.
-
-    The heaps are never initialised beyond their sizes: what is not used costs no memory.
-    """
+    """Empty orders of `n_caches` caches with at most `n_items` items each, and their heaps."""
     span = 1 if binding.mode in (LRU_LIST, HOOKED) else n_items + 2 + binding.n_samples
-    heaps = np.empty(n_caches * binding.n_queues * span, ENTRY)
-    heaps["x"][::span] = 0
-    heaps["last"][::span] = -1
+    heaps = empty_heaps(n_caches * binding.n_queues, span)
     orders = np.zeros(n_caches, ORDER)
     orders["valued_s"] = np.nan
     orders["mode"] = binding.mode

@@ -12,17 +12,14 @@ from numpy.typing import NDArray
 from .. import ConfigError
 from ..kernels import inner, view
 from .base import Binding, Block, CompiledPolicy, Setting
+from .heaps import empty_heaps, heap_first, heap_push, heap_remove
 from .order import (
-    ENTRY,
     EVENT_ADD,
     EVENT_EVICT,
     EVENT_HIT,
     EVENT_INSERT,
     EVENT_VICTIM,
     ITEM,
-    heap_first,
-    heap_push,
-    heap_remove,
     heaps_at,
     items_at,
 )
@@ -59,7 +56,7 @@ def _event(event: int, state: int, block: Block) -> float:
     heap = heaps_at(s.heap, s.n_items + 2)
     if event == EVENT_VICTIM:
         settle(s.tree)
-        return float(heap_first(heap, 0))
+        return float(heap_first(items, heap, 0))
     priority = view(s.priorities, (s.n_categories,), np.float64)[int(block.category)]
     touched = -1
     x = block.block_id
@@ -125,8 +122,7 @@ class SglangLru(CompiledPolicy):
     def new_state(self, setting: Setting, cache: int) -> NDArray[np.int64]:
         state = np.zeros(1, STATE)
         items = np.zeros(setting.n_items, ITEM)
-        heap = np.empty(setting.n_items + 2, ENTRY)
-        heap["x"][0] = 0
+        heap = empty_heaps(1, setting.n_items + 2)
         priorities = np.ascontiguousarray(self.priorities_of(setting.category_names), np.float64)
         state["n_items"], state["order"] = setting.n_items, self.order
         state["tree"] = make_tree(setting)

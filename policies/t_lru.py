@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from .. import ConfigError
 from ..kernels import inner, view
 from .base import Block, CompiledPolicy, Setting
+from .heaps import empty_heaps, heap_first, heap_push, heap_remove
 from .order import (
-    ENTRY,
     EVENT_ADD,
     EVENT_EVICT,
     EVENT_INSERT,
@@ -21,9 +21,6 @@ from .order import (
     EVENT_VICTIM,
     ITEM,
     MANY,
-    heap_first,
-    heap_push,
-    heap_remove,
     heaps_at,
     items_at,
     numbers_at,
@@ -78,7 +75,7 @@ def _event(event: int, state: int, block: Block) -> float:
     heap = heaps_at(s.heap, s.n_items + 2)
     lengths = numbers_at(s.lengths, s.n_items)
     if event == EVENT_VICTIM:
-        x = heap_first(heap, 0)
+        x = heap_first(items, heap, 0)
         item = items[x]
         n_safe = item.depth - (item.hits - s.spare_blocks) + 1
         return up_to(n_safe if item.rank == 0.0 else MANY, x)
@@ -128,8 +125,7 @@ class TLru(CompiledPolicy):
                 raise ConfigError(f"t-lru: {name} must be at least 0, got {getattr(self, name)}")
         state = np.zeros(1, STATE)
         items = np.zeros(setting.n_items, ITEM)
-        heap = np.empty(setting.n_items + 2, ENTRY)
-        heap["x"][0] = 0
+        heap = empty_heaps(1, setting.n_items + 2)
         lengths = np.zeros(setting.n_items, np.int32)
         spare_tokens = max(0, self.threshold_tokens - self.next_tokens)
         state["n_items"], state["paths"] = setting.n_items, make_paths(setting)

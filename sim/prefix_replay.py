@@ -28,7 +28,6 @@ from ..policies.order import (
     ORDER,
     SCORED,
     add,
-    exchange,
     make_orders,
     notify_of_run,
     remove,
@@ -453,7 +452,8 @@ def _evict(c: Cache, at_most: int, held: int, now_s: float) -> int:
     if not is_gone:
         _items(c)[x].depth -= n
         if order.mode == SCORED and _sizes(c).has_rising_scores:
-            exchange(order, _items(c), _heaps(c), x, x)
+            remove(order, _items(c), _heaps(c), x)
+            add(order, _items(c), _heaps(c), x)
         return n
     segment.top = piece.above
     _free_pieces(c)[_free_pieces(c)[-2]] = x
@@ -475,13 +475,8 @@ def _evict(c: Cache, at_most: int, held: int, now_s: float) -> int:
             if parent.n_children == 0 and up != held:
                 offered = up
         segment.uses = 0
-    if offered < 0:
-        if order.mode != HOOKED:
-            remove(order, _items(c), _heaps(c), x)
-    elif order.mode == HOOKED:
+    if order.mode != HOOKED:
+        remove(order, _items(c), _heaps(c), x)
+    if offered >= 0:
         _offer(c, offered)
-    else:
-        y = _segments(c)[offered].top
-        _describe(c, y)
-        exchange(order, _items(c), _heaps(c), x, y)
     return n
