@@ -594,6 +594,8 @@ def trace_doctor(
         show_findings(report.to_dict(), _console())
         if fix is not None:
             print(f"corrected: {fix}")
+            if report.unfixable:
+                print(f"no fix can put right: {', '.join(report.unfixable)}")
     if report.changes_results:
         raise typer.Exit(1)
 
