@@ -141,6 +141,8 @@ def test_the_terminal_shows_what_fits(study: TraceStudy, bare: TraceStudy) -> No
             show_description(one.to_dict(), console)
         text = capture.get()
         assert told in text
+        for words in ("with outputs", "at the end", "used in 60 s", "drift:", "llama-3.1-8b"):
+            assert (words in text) == (one is study), words
         assert max(map(len, text.splitlines())) <= 80
         assert "2,000 requests" in text or one is bare
 
