@@ -34,6 +34,13 @@ app = typer.Typer(
 trace_app = typer.Typer(no_args_is_help=True, help="Look at trace files and convert them.")
 app.add_typer(trace_app, name="trace")
 
+To = Annotated[
+    str | None,
+    typer.Option(
+        "--to",
+        help="parquet, mooncake, qwen-bailian or vidur; default: by the name's end, or parquet.",
+    ),
+]
 Traces = Annotated[list[Path], typer.Argument(help="Trace files; several are parts of one.")]
 OneTrace = Annotated[Path, typer.Argument(help="Trace file.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -587,6 +594,8 @@ def trace_doctor(
         show_findings(report.to_dict(), _console())
         if fix is not None:
             print(f"corrected: {fix}")
+            if report.unfixable:
+                print(f"no fix can put right: {', '.join(report.unfixable)}")
     if report.changes_results:
         raise typer.Exit(1)
 
@@ -637,9 +646,7 @@ def trace_generate(
         str | None, typer.Option(help="NUMBER,SECONDS,FACTOR: times of a higher rate.")
     ] = None,
     block_size: BlockSize = None,
-    to: Annotated[
-        str, typer.Option("--to", help="parquet, mooncake, qwen-bailian or vidur.")
-    ] = "parquet",
+    to: To = None,
     seed: Seed = None,
     overwrite: Overwrite = False,
 ) -> None:
@@ -647,8 +654,9 @@ def trace_generate(
     _check_free(out, overwrite)
     if [workload, workload_file, twin].count(None) != 2:
         raise ConfigError("give a workload or --workload or --from, one of the three")
-    from kvsim.traces.formats import write_trace
+    from kvsim.traces.formats import format_to_write, write_trace
 
+    to = format_to_write(out, to)
     if twin is not None:
         from kvsim.traces.twin.draw import WINDOW_S, draw
         from kvsim.traces.twin.files import read_twin
@@ -770,9 +778,7 @@ def trace_transform(
     anonymise: Annotated[
         bool, typer.Option("--anonymise", help="Replace names and ids by numbers; start at 0.")
     ] = False,
-    to: Annotated[
-        str, typer.Option("--to", help="parquet, mooncake, qwen-bailian or vidur.")
-    ] = "parquet",
+    to: To = None,
     trace_block_size: TraceBlockSize = None,
     seed: Seed = None,
     overwrite: Overwrite = False,
@@ -780,8 +786,9 @@ def trace_transform(
     """Change a trace: merge, slice, thin, resample, scale, re-block, anonymise, in this order."""
     _check_free(out, overwrite)
     from kvsim.traces import change, transform
-    from kvsim.traces.formats import read_traces, write_trace
+    from kvsim.traces.formats import format_to_write, read_traces, write_trace
 
+    to = format_to_write(out, to)
     groups = [[path] for path in traces] if merge else [traces]
     parts = [read_traces(group, block_size=trace_block_size) for group in groups]
     found = transform.merge(parts) if merge else parts[0]
@@ -811,9 +818,7 @@ def trace_slice(
     out: Annotated[Path, typer.Option("--out", help="File to write.")],
     start: Annotated[float, typer.Option(help="First second kept.")] = float("-inf"),
     end: Annotated[float, typer.Option(help="First second left out.")] = float("inf"),
-    to: Annotated[
-        str, typer.Option("--to", help="parquet, mooncake, qwen-bailian or vidur.")
-    ] = "parquet",
+    to: To = None,
     trace_block_size: TraceBlockSize = None,
     overwrite: Overwrite = False,
 ) -> None:
@@ -979,7 +984,11 @@ def main() -> None:
     except KvsimError as error:
         status = _fail(str(error))
     except _USAGE_ERROR as error:
-        status = _fail(error.format_message())
+        if type(error).__name__ == "NoArgsIsHelpError":  # its message is the help, in lines
+            print(error.format_message(), file=sys.stderr)
+            status = 2
+        else:
+            status = _fail(error.format_message())
     except (KeyboardInterrupt, typer.Abort):
         status = _INTERRUPTED
     except BrokenPipeError:

@@ -8,7 +8,18 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from . import units
 from .console import line
+
+QUANTITIES = {
+    "input_tokens": "prompt",
+    "output_tokens": "output",
+    "growth_tokens": "growth",
+    "turn_gap_s": "gap, s",
+    "think_s": "think, s",
+}
+"""What a row of quantiles is of: tokens, or seconds where it says so."""
+MOST_CHARS = 12
 
 
 def show_fit(told: Mapping[str, Any], console: Console) -> None:
@@ -16,24 +27,25 @@ def show_fit(told: Mapping[str, Any], console: Console) -> None:
     fit = told["fit"]
     console.print(
         line(
-            f"{fit['requests']:,} requests, {fit['sessions']:,} sessions in "
-            f"{fit['families']:,} families, {fit['common_paths']:,} common paths",
+            f"{units.plural(fit['requests'], 'request')}, "
+            f"{units.plural(fit['sessions'], 'session')}; families: {fit['families']:,}, "
+            f"common paths: {fit['common_paths']:,}",
             "bold",
         )
     )
-    names = ("input_tokens", "output_tokens", "growth_tokens", "turn_gap_s", "think_s")
     rows = [
-        [f"{kind} {name}", *(f"{value:,.6g}" for value in columns[name])]
+        [f"{units.plain(kind, MOST_CHARS)} {words}", *map(units.amount, columns[name])]
         for kind, columns in fit["by_category"].items()
-        for name in names
+        for name, words in QUANTITIES.items()
         if columns.get(name)
     ]
     levels = [f"{100 * level:g} %" for level in fit["levels"]]
-    console.print(_table(["quantiles", *levels], rows))
+    console.print(_table(["tokens", *levels], rows))
     rates = "  ".join(f"{rate:.3g}" for rate in fit["rate_by_tenth_per_s"])
     turns = "  ".join(f"{share:.3f}" for share in fit["continues_after_turn"])
     gap_cv = "none" if fit["gap_cv"] is None else f"{fit['gap_cv']:.2f}"
-    console.print(line(f"requests a second by tenth of the time: {rates}"))
+    if rates:
+        console.print(line(f"requests a second by tenth of the time: {rates}"))
     console.print(line(f"next turn follows turn 1, 2, ...: {turns}"))
     console.print(
         line(
@@ -50,7 +62,9 @@ def show_certificate(found: Mapping[str, Any], console: Console) -> None:
     """Print how close a trace drawn from a twin is to the twin's own."""
     n_trace, n_twin = found["requests"]
     verdict = "holds" if found["holds"] else "DOES NOT HOLD"
-    console.print(line(f"certificate {verdict}: {n_trace:,} requests, twin {n_twin:,}", "bold"))
+    console.print(
+        line(f"certificate {verdict}: {units.plural(n_trace, 'request')}, twin {n_twin:,}", "bold")
+    )
     console.print(
         _table(
             ["distribution", "KS", "Wasserstein / mean"],

@@ -22,7 +22,8 @@ p.loss { border-left: 4px solid #d55e00; padding-left: 10px; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-size: 14px; font-variant-numeric: tabular-nums; }
 th, td { padding: 6px 10px; border-bottom: 1px solid #ddd; text-align: right; white-space: nowrap; }
-th { border-bottom: 2px solid #888; vertical-align: bottom; font-weight: 600; }
+th { border-bottom: 2px solid #888; vertical-align: bottom; font-weight: 600;
+  white-space: normal; }
 th:first-child, td:first-child { text-align: left; white-space: normal; min-width: 9em;
   overflow-wrap: anywhere; }
 td.best { font-weight: 700; }

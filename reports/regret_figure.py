@@ -13,6 +13,10 @@ from .style import Figure, axis, escape, layout, look
 TIERS = "regret_by_tier"
 MAX_NAMES = 12
 """Names of one split in the figure: those with the largest regret, either way."""
+TALL = 480
+"""Height of a figure with upright names, px."""
+MANY_NAMES = 8
+"""Names below the axis for which the figure takes the whole width."""
 
 
 def regret_figure(runs: Sequence[Run]) -> Figure:
@@ -40,6 +44,9 @@ def regret_figure(runs: Sequence[Run]) -> Figure:
                 "marker": look(at).bar,
             }
         )
+    is_wide = len(names) > MANY_NAMES
+    # slanted names would cross the lines between the splits and run out of the figure
+    upright = {"tickangle": 90} if is_wide else {}
     return Figure(
         key="regret",
         title="Where the regret lies",
@@ -51,11 +58,13 @@ def regret_figure(runs: Sequence[Run]) -> Figure:
         ),
         data=data if names else [],
         layout=layout(
-            x={**axis(""), "type": "multicategory", "showgrid": False},
+            x={**axis(""), "type": "multicategory", "showgrid": False} | upright,
             y=axis("regret, pp of all prompt tokens"),
             barmode="group",
             showlegend=len(runs) > 1,
+            **({"height": TALL} if is_wide else {}),
         ),
+        is_wide=is_wide,
     )
 
 

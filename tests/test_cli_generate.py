@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from kvsim.cli import main
-from kvsim.traces.formats import read_trace
+from kvsim.traces.formats import read_trace, recognise
 
 Kvsim = Callable[..., tuple[int, str]]
 
@@ -95,3 +95,46 @@ def test_wrong_generation(
     assert err.count("\n") == 1
     assert all(part in err for part in parts), err
     assert not Path("x").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "to", "written"),
+    [
+        ("a.jsonl", None, "mooncake"),
+        ("a.jsonl.gz", None, "mooncake"),
+        ("a.csv", None, "vidur"),
+        ("a.parquet", None, "parquet"),
+        ("a", None, "parquet"),
+        ("a.jsonl", "qwen-bailian", "qwen-bailian"),
+    ],
+)
+def test_a_trace_is_written_in_the_format_of_its_name_or_the_one_asked_for(
+    kvsim: Kvsim, tmp_path: Path, name: str, to: str | None, written: str
+) -> None:
+    asked = [] if to is None else ["--to", to]
+    out = tmp_path / name
+    made = kvsim("trace", "generate", "chat", "--requests", "20", "--out", str(out), *asked)
+    assert made == (0, "")
+    assert recognise(out) == written
+    sliced = tmp_path / f"part-{name}"
+    assert kvsim("trace", "slice", str(out), "--end", "1e9", "--out", str(sliced), *asked)[0] == 0
+    assert recognise(sliced) == written
+
+
+def test_a_format_that_is_not_written_is_refused_before_work(kvsim: Kvsim, tmp_path: Path) -> None:
+    out = tmp_path / "a.parquet"
+    status, told = kvsim("trace", "generate", "qwen-a", "--to", "azure", "--out", str(out))
+    assert status == 2
+    assert told.startswith("kvsim: error: --to must be one of mooncake, parquet, ")
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("words", [(), ("trace",)])
+def test_a_group_without_a_command_shows_its_help_in_lines(
+    kvsim: Kvsim, words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, told = kvsim(*words)
+    told += capsys.readouterr().out
+    assert "error" not in told
+    assert len(told.splitlines()) > 5
+    assert status == 2

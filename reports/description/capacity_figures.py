@@ -154,6 +154,7 @@ def prefix_tree(study: TraceStudy) -> Figure:
         layout={
             **layout(x={}, y={}, height=460, showlegend=False),
             "margin": {"l": 4, "r": 70, "t": 10, "b": 10},
+            "uniformtext": {"minsize": 9, "mode": "hide"},  # smaller labels are dust
         },
         is_wide=True,
         why_empty=NO_IDS,

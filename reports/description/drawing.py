@@ -69,10 +69,10 @@ def lines(
     return drawn
 
 
-def percent_axis(title: str, *, is_whole: bool = True) -> dict[str, Any]:
-    """Return an axis of shares, up to 100 % if `is_whole`."""
+def percent_axis(title: str, *, is_whole: bool = True, has_values: bool = False) -> dict[str, Any]:
+    """Return an axis of shares, up to 100 % if `is_whole`; `has_values` are written on bars."""
     if is_whole:
-        return {**axis(f"{title}, %"), "range": [0, 103]}
+        return {**axis(f"{title}, %"), "range": [0, 112 if has_values else 103]}
     return axis(f"{title}, %", rangemode="tozero")
 
 

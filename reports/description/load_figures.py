@@ -155,6 +155,7 @@ def next_turn(study: TraceStudy) -> Figure:
     found = study.characterisation.turns
     data = []
     names: list[str] = []
+    is_short = False
     if found is not None and found.next_turn_seen.any():
         order = np.argsort(-found.n_of_category, kind="stable")[:MOST_BARS]
         chosen = sorted(i for i in order.tolist() if found.n_of_category[i] > 0)
@@ -178,7 +179,7 @@ def next_turn(study: TraceStudy) -> Figure:
         data=data,
         layout=layout(
             x=named_axis("category", names),
-            y=percent_axis("continued"),
+            y=percent_axis("continued", has_values=is_short),
             barmode="group",
         ),
         is_wide=len(names) > MANY_NAMES,

@@ -77,7 +77,9 @@ def ideal_hits(study: TraceStudy) -> Figure:
         ),
         data=data,
         layout=layout(
-            x=named_axis("counted in", names), y=percent_axis("hit ratio"), showlegend=False
+            x=named_axis("counted in", names),
+            y=percent_axis("hit ratio", has_values=True),
+            showlegend=False,
         ),
         why_empty=NO_IDS,
     )

@@ -6,15 +6,22 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
 from .. import units
 from ..columns import counts, number, text
 from ..console import facts_table, line, number_table, share_bar
+from .drawing import category_name, span
 
 MOST_TYPES = 12
 MOST_TURNS = 6
 ALL = "all"
+MORE_DEFINITIONS = {
+    "of full blocks": "full_blocks",
+    "as engines count": "engine_tokens",
+    "with outputs": "blocks_with_outputs",
+}
 
 
 def show_description(description: Mapping[str, Any], console: Console) -> None:
@@ -42,20 +49,24 @@ def show_description(description: Mapping[str, Any], console: Console) -> None:
     _show_types(d, console)
     _show_turns(d, console)
     _show_reuse(d, console)
+    _show_categories(d, console)
     _show_lru(d, console)
+    _show_capacity(d, console)
 
 
 def _burstiness(d: Mapping[str, Any]) -> str | None:
-    """Say how much more counts vary than a Poisson process's, at the scale nearest a minute."""
+    """Say how much more counts vary than a Poisson process's: at the ends and near a minute."""
     arrivals = d.get("arrivals")
     if not isinstance(arrivals, Mapping):
         return None
     scale_s, dispersion = arrivals["scale_s"], arrivals["dispersion"]
     at = min(range(len(scale_s)), key=lambda i: abs(scale_s[i] - 60))
-    over = f"counts over {units.seconds(scale_s[at])} vary {units.amount(dispersion[at])} times"
+    chosen = sorted({0, at, len(scale_s) - 1})
+    times = ", ".join(units.amount(dispersion[i]) for i in chosen)
+    over = ", ".join(units.seconds(scale_s[i]) for i in chosen)
     cv = number(arrivals, "gap_cv")
     gaps = f"; gaps have a CV of {units.amount(cv)}" if cv is not None else ""
-    return f"{over} as much as Poisson's{gaps}"
+    return f"counts over {over} vary {times} times as much as Poisson's{gaps}"
 
 
 def _show_types(d: Mapping[str, Any], console: Console) -> None:
@@ -124,12 +135,17 @@ def _show_reuse(d: Mapping[str, Any], console: Console) -> None:
     for name, key in (("blocks", "ideal_hit_ratio_blocks"), ("tokens", "ideal_hit_ratio_tokens")):
         ratio = number(d, key)
         table.add_row(f"ideal hit ratio, {name}", units.percent(ratio), share_bar(ratio))
+    for name, key in MORE_DEFINITIONS.items():
+        ratio = number(d, "hits", "by_definition", key)
+        if ratio is not None:
+            table.add_row(f"  {name}", units.percent(ratio), share_bar(ratio))
     within = number(d, "hits", "within_share")
     if within is not None:
         table.add_row("hits within sessions", units.percent(within), share_bar(within))
     top = number(d, "skew", "top_tenth")
     if top is not None:
         table.add_row("reuses of 10 % of blocks", units.percent(top), share_bar(top))
+    _add_positions(d, table)
     times = [_first(d, "reuse_times", key) for key in ("p50_s", "p90_s")]
     if times[0] is not None:
         table.add_row("reuse time, p50", units.seconds(times[0]), f"p90 {units.seconds(times[1])}")
@@ -145,7 +161,89 @@ def _show_reuse(d: Mapping[str, Any], console: Console) -> None:
         table.add_row(
             "live at once", units.count(live), f"blocks at most: {units.percent(live / distinct)}"
         )
+    _add_working_set(d, table)
     console.print(table)
+
+
+def _add_positions(d: Mapping[str, Any], table: Table) -> None:
+    """Say how much less the tails of prompts hit than their heads."""
+    hits = _first(d, "locality", "hit")
+    if isinstance(hits, Sequence) and hits and None not in hits:
+        half = len(hits) // 2
+        told = f"at half {units.percent(hits[half])}, at the end {units.percent(hits[-1])}"
+        table.add_row("hit at a prompt's start", units.percent(hits[0]), told)
+
+
+def _add_working_set(d: Mapping[str, Any], table: Table) -> None:
+    """Say the most distinct blocks used in each window."""
+    found = d.get("working_set")
+    if isinstance(found, Mapping):
+        for window_s, blocks in zip(found["window_s"], found["blocks"], strict=True):
+            name = f"used in {span(window_s)}"
+            table.add_row(name, units.count(max(blocks)), "distinct blocks at most")
+
+
+def _show_categories(d: Mapping[str, Any], console: Console) -> None:
+    """Print what each category's reuse is like, and how well exponentials describe it."""
+    fits = d.get("fits")
+    if not isinstance(fits, Sequence) or not fits:
+        return
+    turns = d.get("turns")
+    goes_on = (
+        dict(zip(turns["categories"], turns["next_turn"], strict=True))
+        if isinstance(turns, Mapping)
+        else {}
+    )
+    shown = sorted(fits, key=lambda fit: -fit["n_blocks"])[:MOST_TYPES]
+    table = number_table(
+        *("category", "next turn", "reused", "mean", "KS", "R²", "KS of 2", "R² of 2", "drift"),
+        is_first_name=True,
+    )
+    for fit in shown:
+        one, two = fit["exponential"], fit["mixture"]
+        table.add_row(
+            Text(units.plain(category_name(fit["category"]), 16)),
+            units.percent(goes_on.get(fit["category"])),
+            units.percent(sum(one["weight"])),
+            units.seconds(one["mean_s"][0]),
+            *(_ratio(fitted[key]) for fitted in (one, two) for key in ("ks", "r2")),
+            _ratio(fit["drift"]),
+        )
+    console.print()
+    console.print(table)
+    told = "reuse times as 1 and as 2 exponentials; drift: from the first half to the second"
+    console.print(line(told, "dim"))
+    if len(shown) < len(fits):
+        console.print(line(f"the {len(shown)} most reused of {len(fits)} categories", "dim"))
+
+
+def _ratio(value: float | None) -> str:
+    return units.DASH if units.defined(value) is None else f"{value:.2f}"
+
+
+def _show_capacity(d: Mapping[str, Any], console: Console) -> None:
+    """Print the KV memory that the ideal hit ratio takes, by model."""
+    rows = d.get("capacity")
+    if not isinstance(rows, Sequence) or not number(d, "working_set", "peak_live"):
+        return
+    table = number_table(
+        *("model", "live at once", "KV memory", "GPUs", "instances", "of these", "of one"),
+        is_first_name=True,
+    )
+    for row in rows:
+        table.add_row(
+            Text(units.plain(row["model"], 24)),
+            units.gibibytes(row["peak_live_gib"] * 2**30),
+            units.gibibytes(row["kv_gib"] * 2**30),
+            units.count(row["gpus"]),
+            units.count(row["instances"]),
+            f"{row['times_kv_memory']:.2f} x",
+            f"{row['times_one_instance']:.2f} x",
+        )
+    console.print()
+    console.print(table)
+    told = "KV of live blocks, over the KV memory of the fewest H100 instances and of one"
+    console.print(line(told, "dim"))
 
 
 def _show_lru(d: Mapping[str, Any], console: Console) -> None:

@@ -107,6 +107,19 @@ def test_lines_and_bars_differ_without_colour(study: TraceStudy) -> None:
             assert len(set(shapes)) == len(shapes), figure.key
 
 
+def test_values_on_bars_have_room_and_labels_too_small_to_read_are_left_out(
+    study: TraceStudy,
+) -> None:
+    figures = {f.key: f for part in figures_of(study).values() for f in part}
+    for figure in figures.values():
+        top = figure.layout["yaxis"].get("range")
+        for drawn in figure.data:
+            if drawn["type"] == "bar" and drawn["text"] and top:
+                assert top[1] >= 1.1 * 100, figure.key  # a bar may reach 100 %
+    assert figures["ideal"].layout["yaxis"]["range"][1] > 110
+    assert figures["tree"].layout["uniformtext"] == {"minsize": 9, "mode": "hide"}
+
+
 def test_without_ids_the_page_says_what_is_missing(bare: TraceStudy) -> None:
     page = make_page(bare, plotly_js="")
     assert "the trace has no block ids" in page
@@ -128,6 +141,8 @@ def test_the_terminal_shows_what_fits(study: TraceStudy, bare: TraceStudy) -> No
             show_description(one.to_dict(), console)
         text = capture.get()
         assert told in text
+        for words in ("with outputs", "at the end", "used in 60 s", "drift:", "llama-3.1-8b"):
+            assert (words in text) == (one is study), words
         assert max(map(len, text.splitlines())) <= 80
         assert "2,000 requests" in text or one is bare
 

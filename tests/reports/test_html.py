@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -109,6 +110,14 @@ def test_a_comparison_has_a_row_a_run_and_marks_the_best(comparison: Path) -> No
     assert '<td class="best">41.73 %</td>' in page
     assert "What differs between the runs:" in page
     assert [trace["name"] for trace in drawn(page)["category"]] == ["lru", "belady"]
+
+
+def test_a_regret_of_many_names_takes_the_whole_width(run_directory: Path) -> None:
+    run = read_directory(run_directory)[0]
+    assert not regret_figure([run]).is_wide
+    depths = [run.summary["regret_by_depth"][0] | {"name": str(k)} for k in range(12)]
+    many = replace(run, summary=run.summary | {"regret_by_depth": depths})
+    assert regret_figure([many]).is_wide
 
 
 def test_the_regret_is_drawn_by_category_turn_and_depth(run_directory: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from kvsim.reports.certificate import show_certificate
+from kvsim.reports.certificate import show_certificate, show_fit
 from kvsim.reports.notebook import console
 from kvsim.sim.config import ClusterConfig, EngineConfig, RunConfig
 from kvsim.studies.certificate import certify, distance
@@ -13,6 +13,7 @@ from kvsim.traces.formats import read_trace
 from kvsim.traces.sample import sample_path
 from kvsim.traces.twin.draw import draw
 from kvsim.traces.twin.fit import fit
+from kvsim.traces.twin.summary import summarise_twin
 
 CONFIG = RunConfig(
     engine=EngineConfig(block_size=16, gpu_blocks=20_000),
@@ -55,3 +56,18 @@ def test_distances_are_those_of_the_definition() -> None:
     found = distance("x", np.array([1.0, 2.0, 3.0, 4.0]), np.array([2.0, 3.0, 4.0, 5.0]))
     assert found.ks == 0.25
     assert found.wasserstein == pytest.approx(1 / 2.5)
+
+
+def test_a_fit_is_shown_with_whole_names_and_no_rate_where_no_time_passes(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    trace = read_trace(sample_path())
+    show_fit({"fit": summarise_twin(fit(trace))}, console())
+    told = capsys.readouterr().out
+    assert "request prompt" in told
+    assert "…" not in told
+    assert "requests a second by tenth" in told
+    show_fit({"fit": summarise_twin(fit(trace.head(1)))}, console())
+    told = capsys.readouterr().out
+    assert "1 request, 1 session;" in told
+    assert "requests a second" not in told

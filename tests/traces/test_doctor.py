@@ -22,11 +22,11 @@ MISTAKES = [
     ("unix_seconds_as_ms", "units", Severity.WRONG, "1,000 times as short"),
     ("unsorted", "order", Severity.SUSPECT, "several clocks"),
     ("coarse_clock", "clock ticks", Severity.NOTE, "the clock ticks every 3 s"),
-    ("silence", "gaps", Severity.SUSPECT, "1 silent stretches, the longest 2,001 s"),
+    ("silence", "gaps", Severity.SUSPECT, "1 silence, the longest of 2,001 s"),
     ("impossible_rate", "rates", Severity.SUSPECT, "arrive before the last one's output"),
     ("empty_requests", "empty requests", Severity.SUSPECT, "3 rows have no input"),
-    ("duplicates", "duplicates", Severity.SUSPECT, "4 rows (9.09%) repeat an earlier one"),
-    ("same_request_id", "request ids", Severity.WRONG, "4 rows have the request id"),
+    ("duplicates", "duplicates", Severity.SUSPECT, "4 rows (9.09%) the same as an earlier one"),
+    ("same_request_id", "request ids", Severity.WRONG, "4 rows with the request id"),
     ("no_sessions", "sessions", Severity.NOTE, "30 of 40 requests continue an earlier one"),
     ("wrong_block_size", "block size", Severity.WRONG, "blocks of 16 100%"),
     ("surplus_ids", "block size", Severity.WRONG, "surplus_ids.jsonl:8: 5 ids for 37 tokens"),
@@ -93,6 +93,22 @@ def test_corrected_times_are_those_of_the_clean_file(name: str) -> None:
     np.testing.assert_allclose(
         trace.arrival_s - trace.arrival_s[0], (clean - clean[0]) * factor, rtol=1e-6, atol=1e-6
     )
+
+
+@pytest.mark.parametrize("name", ["ns", "unix_seconds_as_ms"])
+def test_corrected_dates_begin_at_0(name: str) -> None:
+    _, trace = examined(name)
+    assert trace.arrival_s[0] == 0
+
+
+@pytest.mark.parametrize(("name", "left"), [("silence", ["gaps"]), ("ns", []), ("clean", [])])
+def test_what_no_fix_can_put_right_is_named(name: str, left: list[str]) -> None:
+    assert examined(name)[0].unfixable == left
+
+
+def test_one_note_is_one_note() -> None:
+    assert examined("clean")[0].to_dict()["verdict"] == "1 note"
+    assert examined("no_sessions")[0].to_dict()["verdict"] == "2 notes"
 
 
 def test_rows_of_agents_in_seconds_are_told_from_milliseconds() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -227,6 +228,11 @@ def test_ids_with_and_without_a_sign_do_not_mix(tmp_path: Path) -> None:
         read_trace(path, block_size=1024)
 
 
+def zstd(contents: bytes) -> bytes:
+    packed: bytes = pa.compress(contents, "zstd", asbytes=True)
+    return packed
+
+
 GOOD_LINE = json.dumps(GOOD).encode() + b"\n"
 BAD_FILES = [
     (b"", "a trace needs at least 1 request, got an empty file"),
@@ -247,6 +253,9 @@ BAD_FILES = [
     (gzip.compress(GOOD_LINE * 500)[:-20], "gzip data must be complete, got a truncated file"),
     (gzip.compress(b"", mtime=0), "a trace needs at least 1 request, got an empty file"),
     (b"\x1f\x8b garbage", "gzip data must be intact, got damage"),
+    (zstd(GOOD_LINE * 500)[:-20], "zstd data must be intact and complete: "),
+    (zstd(b""), "a trace needs at least 1 request, got an empty file"),
+    (b"\x28\xb5\x2f\xfd garbage", "zstd data must be intact and complete: "),
     (
         GOOD_LINE.replace(b"1000", b"0") + GOOD_LINE.replace(b": 3", b": 0"),
         "got none but requests that cannot run: 1 with no input, 1 with no output",
@@ -342,8 +351,7 @@ def test_any_values_are_read_or_refused_in_one_line(
 @given(data=st.data())
 def test_a_damaged_file_is_read_or_refused_in_one_line(tmp_path: Path, data: st.DataObject) -> None:
     contents = bytearray(GOOD_LINE * 5)
-    if data.draw(st.booleans()):
-        contents = bytearray(gzip.compress(contents, mtime=0))
+    contents = bytearray(data.draw(st.sampled_from([bytes, gzip.compress, zstd]))(contents))
     for _ in range(data.draw(st.integers(1, 4))):
         contents[data.draw(st.integers(0, len(contents) - 1))] = data.draw(st.integers(0, 255))
     path = tmp_path / "fuzz"

@@ -55,6 +55,11 @@ class Finding:
         }
 
 
+def counted(n: int, noun: str) -> str:
+    """Write a number of things: '1 row', '1,200 rows'."""
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
 def good(check: str, what: str = "") -> Finding:
     """Return the finding that all is in order."""
     return Finding(check=check, severity=Severity.GOOD, what=what)
@@ -74,17 +79,31 @@ class Report:
         """Whether anything is wrong or suspect."""
         return any(finding.severity.rank < Severity.NOTE.rank for finding in self.findings)
 
+    @property
+    def unfixable(self) -> list[str]:
+        """Checks whose findings change results and stay in what --fix writes."""
+        return [
+            finding.check
+            for finding in self.findings
+            if finding.severity.rank < Severity.NOTE.rank and finding.fix is None
+        ]
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, ready for JSON."""
         counts = {
             severity.value: sum(finding.severity is severity for finding in self.findings)
             for severity in Severity
         }
-        told = ", ".join(f"{n} {name}" for name, n in counts.items() if n and name != "good")
+        told = ", ".join(
+            counted(n, name) if name == "note" else f"{n} {name}"
+            for name, n in counts.items()
+            if n and name != "good"
+        )
         return {
             "name": self.name,
             "requests": self.requests,
             "changes_results": self.changes_results,
+            "unfixable": self.unfixable,
             "verdict": told or "nothing to remark",
             "findings": [finding.to_dict() for finding in self.findings],
             "notes": list(self.notes),

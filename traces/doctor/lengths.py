@@ -10,7 +10,7 @@ from ..chain import known_prefixes
 from ..gather import gather
 from ..rows import Rows
 from .case import Case
-from .finding import Finding, Severity, good
+from .finding import Finding, Severity, counted, good
 
 
 def block_size(case: Case) -> Finding:
@@ -45,8 +45,8 @@ def block_size(case: Case) -> Finding:
     return Finding(
         check="block size",
         severity=Severity.WRONG if n_over else Severity.NOTE,
-        what=f"{len(bad):,} requests have another number of ids than {size}-token blocks give, "
-        f"{n_over:,} of them more ({case.where(i)}: {n_ids[i]} ids for {tokens[i]} tokens)",
+        what=f"{counted(len(bad), 'request')} with another number of ids than {size}-token blocks "
+        f"give, {n_over:,} of them more ({case.where(i)}: {n_ids[i]} ids for {tokens[i]} tokens)",
         effect="the file is refused" if n_over else "tokens beyond the ids count as never shared",
         remedy="--fix cuts surplus ids" if n_over else "none needed",
         fix=(lambda rows: replace(_cut(rows, size), block_size=size)) if n_over else None,

@@ -9,6 +9,7 @@ from ... import TraceError
 from ..formats import read_rows, recognise, settings_of
 from ..rows import Rows
 from .finding import Finding, Severity
+from .times import rescaled
 
 _UNITS = {"us": "microseconds", "ns": "nanoseconds"}
 
@@ -40,5 +41,5 @@ def _beyond(error: TraceError, unit: str, words: str) -> Finding:
         what=f"times are {words}, not what the format says: {error}",
         effect="the file is refused",
         remedy=f"--set time_unit={unit}, or --fix",
-        fix=lambda rows: rows,
+        fix=lambda rows: rescaled(rows, 1.0),
     )

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from ..rows import Rows
 from ..schema import Sessions
 from .case import Case
-from .finding import Finding, Severity, good
+from .finding import Finding, Severity, counted, good
 
 
 def empty(case: Case) -> Finding:
@@ -48,8 +48,8 @@ def duplicates(case: Case) -> Finding:
     return Finding(
         check="duplicates",
         severity=Severity.SUSPECT if share > 0.001 else Severity.NOTE,
-        what=f"{len(again):,} rows ({share:.2%}) repeat an earlier one in time, lengths and blocks "
-        f"({case.where(int(again[0]))})",
+        what=f"{counted(len(again), 'row')} ({share:.2%}) the same as an earlier one in time, "
+        f"lengths and blocks ({case.where(int(again[0]))})",
         effect=effect,
         remedy="--fix drops the repetitions; real retries differ in time",
         fix=lambda rows: _without(rows, _again(Case(rows))),
@@ -81,7 +81,7 @@ def names(case: Case) -> Finding:
     return Finding(
         check="request ids",
         severity=Severity.WRONG,
-        what=f"{len(again):,} rows have the request id of an earlier one "
+        what=f"{counted(len(again), 'row')} with the request id of an earlier one "
         f"({case.where(int(again[0]))})",
         effect="the file is refused: per-request results could not be told apart",
         remedy="--fix drops the later ones",

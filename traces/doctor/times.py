@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ..rows import Rows
 from ..units import FASTEST_TOKENS_PER_S, turn_speeds, unit_of_unix_time
 from .case import Case
-from .finding import Finding, Severity, good
+from .finding import Finding, Severity, counted, good
 
 _FEWEST = 20
 """Requests below which times tell nothing."""
@@ -36,7 +36,7 @@ def units(case: Case) -> Finding:
             what=f"times are Unix seconds; the first request comes at {at.min():.0f} s",
             effect="results are the same, but times in them are dates",
             remedy="--fix lets the first request come at 0",
-            fix=lambda rows: _rescaled(rows, 1.0),
+            fix=lambda rows: rescaled(rows, 1.0),
         )
     rate = n / span_s if span_s else 0.0
     return Finding(
@@ -46,7 +46,7 @@ def units(case: Case) -> Finding:
         effect=f"{rate:.3g} requests a second instead of {rate / factor:.3g}: load, queues and "
         "think times are off by as much; hit ratios of cache replays stay",
         remedy=f"--fix multiplies times by {factor:g}; or --time-scale {factor:g} in a replay",
-        fix=lambda rows: _rescaled(rows, factor),
+        fix=lambda rows: rescaled(rows, factor),
     )
 
 
@@ -92,7 +92,8 @@ def _times(factor: float) -> str:
     return f"{1 / factor:,.0f} times as long" if factor < 1 else f"{factor:,.0f} times as short"
 
 
-def _rescaled(rows: Rows, factor: float) -> Rows:
+def rescaled(rows: Rows, factor: float) -> Rows:
+    """Multiply times; dates begin at 0 afterwards."""
     at = rows.arrival_s * factor
     offset = unit_of_unix_time(float(at.max(initial=0.0))) == 1.0
     return replace(rows, arrival_s=at - at.min() if offset else at)
@@ -190,8 +191,8 @@ def gaps(case: Case) -> Finding:
     return Finding(
         check="gaps",
         severity=Severity.SUSPECT if silent > 0.1 else Severity.NOTE,
-        what=f"{len(found)} silent stretches, the longest {widths[i]:,.0f} s from {at[i]:,.0f} s: "
-        f"{silent:.0%} of the time (mean gap {mean_s:.3g} s)",
+        what=f"{counted(len(found), 'silence')}, the longest of {widths[i]:,.0f} s, from "
+        f"{at[i]:,.0f} s on: {silent:.0%} of the time (mean gap {mean_s:.3g} s)",
         effect="rates are averages over silence; time-based policies see all blocks age",
         remedy=f"if these are separate recordings, cut at {at[i]:,.0f} s and replay the parts",
     )

@@ -21,6 +21,7 @@ __all__ = [
     "FORMATS",
     "Format",
     "format_of_name",
+    "format_to_write",
     "read_rows",
     "read_trace",
     "read_traces",
@@ -122,6 +123,23 @@ def format_of_name(path: str | PathLike[str]) -> str:
             return name
     told = f"end in one of {', '.join(ends)}, or --to must name a format"
     raise ConfigError(f"{path}: the name must {told}")
+
+
+def format_to_write(path: str | PathLike[str], asked: str | None) -> str:
+    """Return the format asked for, or else the one a name's end stands for, or else parquet.
+
+    Raises:
+        ConfigError: the format asked for is not written.
+    """
+    if asked is not None and (asked not in FORMATS or FORMATS[asked].write is None):
+        told = ", ".join(sorted(name for name, known in FORMATS.items() if known.write))
+        raise ConfigError(f"--to must be one of {told}, got {asked!r}")
+    if asked is not None:
+        return asked
+    try:
+        return format_of_name(path)
+    except ConfigError:
+        return "parquet"
 
 
 def recognise(path: Path) -> str:

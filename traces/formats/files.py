@@ -14,25 +14,27 @@ from typing import BinaryIO, cast
 from ... import OutputError, TraceError
 
 GZIP_MAGIC = b"\x1f\x8b"
+ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 _HEAD_BYTES = 1 << 16
 
 
 @contextmanager
 def opened(path: Path) -> Iterator[BinaryIO]:
-    """Open for reading, decompressing what gzip packed, whatever the name ends in.
+    """Open for reading, decompressing what gzip or zstd packed, whatever the name ends in.
 
     Raises:
         TraceError: the file cannot be opened, or its compressed data end early or are damaged.
     """
     try:
         with path.open("rb") as stored:
-            magic = stored.read(len(GZIP_MAGIC))
+            magic = stored.read(len(ZSTD_MAGIC))
             stored.seek(0)
-            if magic == GZIP_MAGIC:
+            if magic.startswith(GZIP_MAGIC):
                 with gzip.open(stored) as unpacked:
-                    yield cast(
-                        "BinaryIO", io.BufferedReader(cast("io.RawIOBase", unpacked), 1 << 20)
-                    )
+                    yield _buffered(unpacked)
+            elif magic == ZSTD_MAGIC:
+                with _unpacked_zstd(path, stored) as unpacked:
+                    yield _buffered(unpacked)
             else:
                 yield stored
     except EOFError:
@@ -41,6 +43,21 @@ def opened(path: Path) -> Iterator[BinaryIO]:
         raise TraceError(f"{path}: gzip data must be intact, got damage: {error}") from None
     except OSError as error:
         raise TraceError(f"{path}: cannot be read: {_reason(error)}") from None
+
+
+def _buffered(unpacked: object) -> BinaryIO:
+    return cast("BinaryIO", io.BufferedReader(cast("io.RawIOBase", unpacked), 1 << 20))
+
+
+@contextmanager
+def _unpacked_zstd(path: Path, stored: BinaryIO) -> Iterator[object]:
+    import pyarrow as pa
+
+    try:
+        with pa.CompressedInputStream(stored, "zstd") as unpacked:
+            yield unpacked
+    except OSError as error:  # pyarrow's, for damage and for an early end alike
+        raise TraceError(f"{path}: zstd data must be intact and complete: {error}") from None
 
 
 def head(path: Path) -> bytes:

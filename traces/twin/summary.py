@@ -18,7 +18,7 @@ def summarise_twin(twin: Twin) -> dict[str, Any]:
     """Return plain values, ready for JSON: quantiles are at LEVELS, rates in requests a second."""
     family = np.repeat(np.arange(twin.n_families), np.diff(twin.first))
     arrival_s = np.sort(twin.start_s[family] + twin.delay_s)
-    span_s = max(float(arrival_s[-1]), 1e-9)
+    span_s = float(arrival_s[-1])
     children = np.flatnonzero(twin.parent >= 0)
     parents = twin.parent[children] + twin.first[family[children]]
     growth = twin.input_tokens[children] - twin.input_tokens[parents]
@@ -37,7 +37,10 @@ def summarise_twin(twin: Twin) -> dict[str, Any]:
         if twin.think_s is not None:
             think_s = twin.think_s[rows]
             kinds[name]["think_s"] = _quantiles(think_s[~np.isnan(think_s)])
-    tenths = np.histogram(arrival_s, bins=_TENTHS, range=(0.0, span_s))[0]
+    rates = np.zeros(0)
+    if span_s > 0:
+        n_in_tenth = np.histogram(arrival_s, bins=_TENTHS, range=(0.0, span_s))[0]
+        rates = n_in_tenth / (span_s / _TENTHS)
     return {
         "requests": len(twin),
         "sessions": int(_sessions_of(twin).sum()),
@@ -45,7 +48,7 @@ def summarise_twin(twin: Twin) -> dict[str, Any]:
         "levels": list(LEVELS),
         "by_category": kinds,
         "continues_after_turn": _continues(twin),
-        "rate_by_tenth_per_s": (tenths / (span_s / _TENTHS)).tolist(),
+        "rate_by_tenth_per_s": rates.tolist(),
         "gap_cv": _cv(np.diff(arrival_s)),
         "dispersion_1_s": _dispersion(arrival_s, 1.0),
         "dispersion_60_s": _dispersion(arrival_s, 60.0),
