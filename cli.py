@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from kvsim.sim.config import RunConfig
     from kvsim.studies.compare import TraceChoice
+    from kvsim.traces.schema import Trace
 
 # typer brings its own copy of click or the real one, by its version; this is its root error
 _USAGE_ERROR: Any = typer.BadParameter.__mro__[2]
@@ -531,7 +532,7 @@ def trace_convert(
     to = to or format_of_name(out)
     found = read_traces(trace, block_size=trace_block_size, settings=_settings(settings))
     write_trace(found, out, to)
-    print(f"{out}: {len(found):,} requests, {out.stat().st_size:,} bytes")
+    _say_written(found, out, to)
     for reason, n in found.dropped.items():
         print(f"left out: {n:,} rows with {reason}")
     for note in found.notes:
@@ -598,6 +599,14 @@ def trace_doctor(
                 print(f"no fix can put right: {', '.join(report.unfixable)}")
     if report.changes_results:
         raise typer.Exit(1)
+
+
+def _say_written(trace: Trace, out: Path, to: str) -> None:
+    from kvsim.traces.formats import FORMATS
+
+    print(f"{out}: {len(trace):,} requests, {out.stat().st_size:,} bytes")
+    if len(trace.block_ids) and not FORMATS[to].has_blocks:
+        print(f"note: {to} files hold no block ids: nothing hits in what was written")
 
 
 def _settings(given: list[str] | None) -> dict[str, str]:
@@ -694,7 +703,7 @@ def trace_generate(
         else:
             made = generate_requests(chosen, requests, seed=seed or 0)
     write_trace(made, out, to)
-    print(f"{out}: {len(made):,} requests, {out.stat().st_size:,} bytes")
+    _say_written(made, out, to)
 
 
 @trace_app.command("workload")
@@ -776,7 +785,10 @@ def trace_transform(
     time_scale: TimeScale = 1.0,
     reblock: Annotated[int | None, typer.Option(help="Tokens of a block id in the output.")] = None,
     anonymise: Annotated[
-        bool, typer.Option("--anonymise", help="Replace names and ids by numbers; start at 0.")
+        bool,
+        typer.Option(
+            "--anonymise", help="Replace names and ids by numbers, but not types; start at 0."
+        ),
     ] = False,
     to: To = None,
     trace_block_size: TraceBlockSize = None,
@@ -809,7 +821,7 @@ def trace_transform(
     if anonymise:
         found = change.anonymise(found)
     write_trace(found, out, to)
-    print(f"{out}: {len(found):,} requests, {out.stat().st_size:,} bytes")
+    _say_written(found, out, to)
 
 
 @trace_app.command("slice")

@@ -91,10 +91,8 @@ def _figure(figure: Figure) -> str:
         else f'<div class="plot empty">{text_of(figure.why_empty)}</div>'
     )
     kind = ' class="wide"' if figure.is_wide else ""
-    return (
-        f"<figure{kind}><h3>{title}</h3>{plot}"
-        f"<figcaption>{text_of(figure.caption)}</figcaption></figure>"
-    )
+    caption = f"<figcaption>{text_of(figure.caption)}</figcaption>" if figure.data else ""
+    return f"<figure{kind}><h3>{title}</h3>{plot}{caption}</figure>"
 
 
 def _drawing(figures: Sequence[Figure]) -> str:

@@ -121,6 +121,18 @@ def test_a_trace_is_written_in_the_format_of_its_name_or_the_one_asked_for(
     assert recognise(sliced) == written
 
 
+def test_what_a_format_cannot_hold_is_said(
+    kvsim: Kvsim, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr("builtins.print", lambda *words, **_: said.append(" ".join(words)))
+    for name in ("a.csv", "a.parquet"):
+        kvsim("trace", "generate", "chat", "--requests", "9", "--out", str(tmp_path / name))
+    assert [line for line in said if line.startswith("note: ")] == [
+        "note: vidur files hold no block ids: nothing hits in what was written"
+    ]
+
+
 def test_a_format_that_is_not_written_is_refused_before_work(kvsim: Kvsim, tmp_path: Path) -> None:
     out = tmp_path / "a.parquet"
     status, told = kvsim("trace", "generate", "qwen-a", "--to", "azure", "--out", str(out))

@@ -14,6 +14,7 @@ from ..style import Figure
 from .capacity_figures import capacity_figures
 from .load_figures import load_figures
 from .reuse_figures import reuse_figures
+from .tables import sessions_in_words
 
 MOST_ROWS = 30
 FIT_COLUMNS = (
@@ -80,7 +81,7 @@ def _lead(study: TraceStudy) -> list[str]:
     words = [
         f"{units.plural(d.requests, 'request')} over {units.duration(d.duration_s)}, prompts of"
         f" {units.count(d.input_tokens.mean)} and outputs of {units.count(d.output_tokens.mean)}"
-        f" tokens in the mean; {units.plural(d.sessions, 'session')} ({d.sessions_are})."
+        f" tokens in the mean; {sessions_in_words(d.sessions, d.sessions_are)}."
     ]
     if found.hits is not None and found.skew is not None and found.reuse_times is not None:
         share = found.hits.within_share

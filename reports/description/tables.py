@@ -32,8 +32,7 @@ def show_description(description: Mapping[str, Any], console: Console) -> None:
     words = f"{units.plural(number(d, 'requests'), 'request')} over "
     words += units.duration(number(d, "duration_s"))
     console.print(line(words + (f", {units.amount(rate)} a second" if rate is not None else "")))
-    sessions = units.plural(number(d, "sessions"), "session")
-    console.print(line(f"{sessions}, known from: {text(d, 'sessions_are')}"))
+    console.print(line(sessions_in_words(number(d, "sessions"), text(d, "sessions_are"))))
     burst = _burstiness(d)
     if burst:
         console.print(line(burst))
@@ -52,6 +51,14 @@ def show_description(description: Mapping[str, Any], console: Console) -> None:
     _show_categories(d, console)
     _show_lru(d, console)
     _show_capacity(d, console)
+
+
+def sessions_in_words(n: float | None, are: str) -> str:
+    """Say how many sessions there are, and who says so."""
+    origin = {"given": "as the file names them", "inferred": "inferred from shared prefixes"}
+    if are not in origin:
+        return "no sessions: the file names none, nor has ids to infer them from"
+    return f"{units.plural(n, 'session')}, {origin[are]}"
 
 
 def _burstiness(d: Mapping[str, Any]) -> str | None:

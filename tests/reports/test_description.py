@@ -124,6 +124,9 @@ def test_without_ids_the_page_says_what_is_missing(bare: TraceStudy) -> None:
     page = make_page(bare, plotly_js="")
     assert "the trace has no block ids" in page
     assert "neither names sessions" in page
+    assert "within :" not in page
+    assert "of each that" not in page
+    assert "(none)" not in page
     assert 'Plotly.newPlot("rate"' in page
     assert 'Plotly.newPlot("tree"' not in page
 

@@ -44,6 +44,8 @@ class Format:
     write: Callable[[Trace, Path], None] | None = None
     extensions: tuple[str, ...] = ()
     """Ends of names for which `convert` writes this format."""
+    has_blocks: bool = True
+    """Whether what is written holds block ids: without them nothing can hit."""
 
 
 FORMATS: dict[str, Format] = {
@@ -106,6 +108,7 @@ FORMATS: dict[str, Format] = {
         read=vidur.read,
         write=vidur.write,
         extensions=(".csv",),
+        has_blocks=False,
     ),
     "servegen": Format(
         what="ServeGen client parameters, CLIENT-trace.csv and CLIENT-dataset.json",
