@@ -12,7 +12,7 @@ from .. import ConfigError
 from ..kernels import view
 from .base import Block, CompiledPolicy, Setting
 from .frequency import MOST_COUNTED, begin, count_use, estimate, make_counts
-from .heaps import empty_heaps, heap_first, heap_push, heap_remove
+from .heaps import MEMBER, empty_heaps, heap_first, heap_push, heap_remove, members_at
 from .order import (
     EVENT_ADD,
     EVENT_HIT,
@@ -20,9 +20,7 @@ from .order import (
     EVENT_MISS,
     EVENT_REMOVE,
     EVENT_VICTIM,
-    ITEM,
     heaps_at,
-    items_at,
 )
 
 N_LEVELS = 4
@@ -34,7 +32,7 @@ STATE = np.dtype(
 
 def _event(event: int, state: int, block: Block) -> float:
     s = view(state, (1,), STATE)[0]
-    items = items_at(s.items, s.n_items)
+    items = members_at(s.items, s.n_items)
     entries = s.n_items + 2
     heaps = heaps_at(s.heaps, N_LEVELS * entries)
     if event == EVENT_VICTIM:
@@ -50,12 +48,12 @@ def _event(event: int, state: int, block: Block) -> float:
         count_use(s.counts, int(block.key), block)
     elif event == EVENT_ADD:
         n = estimate(s.counts, int(block.key))
-        item.category = int(n >= s.warm_at) + int(n >= s.hot_at) + int(n >= s.very_hot_at)
+        item.mark = int(n >= s.warm_at) + int(n >= s.hot_at) + int(n >= s.very_hot_at)
         item.last = int(block.last_access)
         item.depth = int(block.depth)
-        heap_push(items, heaps, item.category * entries, block.block_id)
+        heap_push(items, heaps, item.mark * entries, block.block_id)
     elif event == EVENT_REMOVE:
-        heap_remove(items, heaps, item.category * entries, block.block_id)
+        heap_remove(items, heaps, item.mark * entries, block.block_id)
     return 0.0
 
 
@@ -94,7 +92,7 @@ class DynamoMultiLru(CompiledPolicy):
             )
         if not self.halve_at > 0:
             raise ConfigError(f"dynamo-multi-lru: halve_at must be positive, got {self.halve_at}")
-        items = np.zeros(setting.n_items, ITEM)
+        items = np.zeros(setting.n_items, MEMBER)
         entries = setting.n_items + 2
         heaps = empty_heaps(N_LEVELS, entries)
         setting.keep(items, heaps)

@@ -13,8 +13,31 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..kernels import inner
-from .records import ENTRY, Entry, Heaps, Items
+from ..kernels import inner, view
+from .records import ENTRY, Entry, Heaps
+
+MEMBER = np.dtype(
+    [
+        ("rank", "f8"),
+        ("last", "i8"),
+        ("place", "i4"),
+        ("depth", "i4"),
+        ("is_candidate", "i4"),
+        ("mark", "i4"),
+    ],
+    align=True,
+)
+"""What a heap needs of an item, for a policy that keeps its own: two in a cache line. Whether it is
+a candidate, and `mark`, are the policy's to keep."""
+
+Items = NDArray[Any]
+"""Of MEMBER, or of `records.ITEM`, which has the same fields among others."""
+
+
+@inner
+def members_at(address: int, n: int) -> Items:
+    """View memory at `address` as n records of MEMBER."""
+    return view(address, (n,), MEMBER)
 
 
 @inner

@@ -21,7 +21,7 @@ from .ghosts import (
     make_ghosts,
     remember,
 )
-from .heaps import empty_heaps, heap_first, heap_push, heap_remove
+from .heaps import MEMBER, empty_heaps, heap_first, heap_push, heap_remove, members_at
 from .order import (
     EVENT_ADD,
     EVENT_EVICT,
@@ -30,9 +30,7 @@ from .order import (
     EVENT_MISS,
     EVENT_REMOVE,
     EVENT_VICTIM,
-    ITEM,
     heaps_at,
-    items_at,
 )
 from .streaks import NOBODY, came, follower, make_streak, name, see, went
 
@@ -43,8 +41,8 @@ ADDRESSES = ("generator", "streak", "ghosts", "items", "heaps")
 SIZES = ("n_items", "n_uses", "chosen")
 SHARES = ("lru_weight", "learning_rate", "discount")
 STATE = np.dtype([(n, "i8") for n in (*ADDRESSES, *SIZES)] + [(n, "f8") for n in SHARES])
-"""`items` and `heaps` are two: every candidate is in the heap of LRU and in that of LFU. The key of
-an item is the one it was inserted with."""
+"""`items` and `heaps` are two: every candidate is in the heap of LRU and in that of LFU. The mark
+of an item is the key it was inserted with."""
 
 State = Any  # a record of STATE
 
@@ -73,7 +71,7 @@ def _evict(s: State, home: int, block: Block) -> None:
 def _event(event: int, state: int, block: Block) -> float:
     s = view(state, (1,), STATE)[0]
     n, entries, x = s.n_items, s.n_items + 2, block.block_id
-    items, heaps = items_at(s.items, 2 * n), heaps_at(s.heaps, 2 * entries)
+    items, heaps = members_at(s.items, 2 * n), heaps_at(s.heaps, 2 * entries)
     by_lru, by_lfu = items[:n], items[n:]
     if event == EVENT_VICTIM:
         if follower(s.streak) != NOBODY:
@@ -87,7 +85,7 @@ def _event(event: int, state: int, block: Block) -> float:
     elif event in (EVENT_INSERT, EVENT_HIT):
         see(s.streak, block)
         if event == EVENT_INSERT:
-            by_lru[x].key = int(block.key)
+            by_lru[x].mark = int(block.key)
         s.n_uses += int(block.n_blocks)
         by_lru[x].rank = float(s.n_uses)
         by_lfu[x].rank = block.n_hits
@@ -101,7 +99,7 @@ def _event(event: int, state: int, block: Block) -> float:
         heap_remove(by_lru, heaps, 0, x)
         heap_remove(by_lfu, heaps, entries, x)
     elif event == EVENT_EVICT:
-        _evict(s, by_lru[x].key, block)
+        _evict(s, by_lru[x].mark, block)
     return 0.0
 
 
@@ -133,7 +131,7 @@ class Lecar(CompiledPolicy):
         capacity = setting.capacity_blocks
         ghost_blocks = int(capacity * self.ghost_share)
         entries = setting.n_items + 2
-        items = np.zeros(2 * setting.n_items, ITEM)
+        items = np.zeros(2 * setting.n_items, MEMBER)
         heaps = empty_heaps(2, entries)
         setting.keep(items, heaps)
         state = np.zeros(1, STATE)

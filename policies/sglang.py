@@ -12,16 +12,14 @@ from numpy.typing import NDArray
 from .. import ConfigError
 from ..kernels import inner, view
 from .base import Binding, Block, CompiledPolicy, Setting
-from .heaps import empty_heaps, heap_first, heap_push, heap_remove
+from .heaps import MEMBER, empty_heaps, heap_first, heap_push, heap_remove, members_at
 from .order import (
     EVENT_ADD,
     EVENT_EVICT,
     EVENT_HIT,
     EVENT_INSERT,
     EVENT_VICTIM,
-    ITEM,
     heaps_at,
-    items_at,
 )
 from .radix_nodes import Tree, evict, hit, insert, make_tree, nodes, offer, settle, withdraw
 
@@ -52,7 +50,7 @@ def _rank(order: int, tree: Tree, n: int) -> float:
 
 def _event(event: int, state: int, block: Block) -> float:
     s = view(state, (1,), STATE)[0]
-    items = items_at(s.items, s.n_items)
+    items = members_at(s.items, s.n_items)
     heap = heaps_at(s.heap, s.n_items + 2)
     if event == EVENT_VICTIM:
         settle(s.tree)
@@ -121,7 +119,7 @@ class SglangLru(CompiledPolicy):
 
     def new_state(self, setting: Setting, cache: int) -> NDArray[np.int64]:
         state = np.zeros(1, STATE)
-        items = np.zeros(setting.n_items, ITEM)
+        items = np.zeros(setting.n_items, MEMBER)
         heap = empty_heaps(1, setting.n_items + 2)
         priorities = np.ascontiguousarray(self.priorities_of(setting.category_names), np.float64)
         state["n_items"], state["order"] = setting.n_items, self.order

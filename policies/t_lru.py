@@ -12,17 +12,15 @@ from numpy.typing import NDArray
 from .. import ConfigError
 from ..kernels import inner, view
 from .base import Block, CompiledPolicy, Setting
-from .heaps import empty_heaps, heap_first, heap_push, heap_remove
+from .heaps import MEMBER, empty_heaps, heap_first, heap_push, heap_remove, members_at
 from .order import (
     EVENT_ADD,
     EVENT_EVICT,
     EVENT_INSERT,
     EVENT_REMOVE,
     EVENT_VICTIM,
-    ITEM,
     MANY,
     heaps_at,
-    items_at,
     numbers_at,
     up_to,
 )
@@ -37,7 +35,7 @@ NEXT_TOKENS = 200
 STATE = np.dtype(
     [(name, "i8") for name in ("n_items", "spare_blocks", "items", "heap", "lengths", "paths")]
 )
-"""`lengths`: of the longest conversation through each item; a candidate has it as `hits`."""
+"""`lengths`: of the longest conversation through each item; a candidate has it as its mark."""
 
 State = Any  # a record of STATE
 
@@ -45,12 +43,12 @@ State = Any  # a record of STATE
 @inner
 def _offer(s: State, x: int, last: int, depth: int, length: int) -> None:
     """Put a candidate into the heap: first those whose deepest block is safe to lose."""
-    items = items_at(s.items, s.n_items)
+    items = members_at(s.items, s.n_items)
     item = items[x]
     item.rank = 0.0 if depth >= length - s.spare_blocks else 1.0
     item.last = last
     item.depth = depth
-    item.hits = length
+    item.mark = length
     heap_push(items, heaps_at(s.heap, s.n_items + 2), 0, x)
 
 
@@ -58,10 +56,10 @@ def _offer(s: State, x: int, last: int, depth: int, length: int) -> None:
 def _evict(s: State, block: Block) -> None:
     """What is left of a conversation stays one of the same length."""
     lengths = numbers_at(s.lengths, s.n_items)
-    items, x = items_at(s.items, s.n_items), block.block_id
+    items, x = members_at(s.items, s.n_items), block.block_id
     if items[x].is_candidate:  # it stays one
         heap_remove(items, heaps_at(s.heap, s.n_items + 2), 0, x)
-        _offer(s, x, items[x].last, int(block.depth) - int(block.n_blocks), items[x].hits)
+        _offer(s, x, items[x].last, int(block.depth) - int(block.n_blocks), items[x].mark)
         return
     above = right_above(s.paths, x)
     leave(s.paths, x)
@@ -71,13 +69,13 @@ def _evict(s: State, block: Block) -> None:
 
 def _event(event: int, state: int, block: Block) -> float:
     s = view(state, (1,), STATE)[0]
-    items = items_at(s.items, s.n_items)
+    items = members_at(s.items, s.n_items)
     heap = heaps_at(s.heap, s.n_items + 2)
     lengths = numbers_at(s.lengths, s.n_items)
     if event == EVENT_VICTIM:
         x = heap_first(items, heap, 0)
         item = items[x]
-        n_safe = item.depth - (item.hits - s.spare_blocks) + 1
+        n_safe = item.depth - (item.mark - s.spare_blocks) + 1
         return up_to(n_safe if item.rank == 0.0 else MANY, x)
     if event == EVENT_INSERT:
         lengths[block.block_id] = int(block.depth) + 1
@@ -124,7 +122,7 @@ class TLru(CompiledPolicy):
             if getattr(self, name) < 0:
                 raise ConfigError(f"t-lru: {name} must be at least 0, got {getattr(self, name)}")
         state = np.zeros(1, STATE)
-        items = np.zeros(setting.n_items, ITEM)
+        items = np.zeros(setting.n_items, MEMBER)
         heap = empty_heaps(1, setting.n_items + 2)
         lengths = np.zeros(setting.n_items, np.int32)
         spare_tokens = max(0, self.threshold_tokens - self.next_tokens)
