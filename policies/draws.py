@@ -52,8 +52,13 @@ def draw_share(generator: Generator) -> float:
     return float(draw(generator) >> np.uint64(11)) / 2.0**53
 
 
+def seed_of(setting: Setting, cache: int) -> int:
+    """Return where the generator of one cache begins."""
+    return int(np.random.SeedSequence([setting.seed, cache]).generate_state(1)[0])
+
+
 def make_generator(setting: Setting, cache: int) -> Generator:
     """Make a generator for one cache, from the run's seed, which lives as long as the run."""
-    state = np.random.SeedSequence([setting.seed, cache]).generate_state(1).astype(np.uint64)
+    state = np.array([seed_of(setting, cache)], np.uint64)
     setting.keep(state)
     return int(state.ctypes.data)

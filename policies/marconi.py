@@ -11,6 +11,7 @@ from .. import ConfigError
 from ..kernels import inner, view
 from .base import Binding, Policy, Setting
 from .calls import c_function_of
+from .draws import seed_of
 from .order import SAMPLED
 from .records import Items, heaps_at, items_at
 from .sampling import draw_sample
@@ -150,10 +151,7 @@ class Marconi(Policy):
         binding = Binding(mode=SAMPLED, value=c_function_of(Marconi, _search, 10, 2))
         binding.is_searched = True
         binding.n_samples = self.n_samples
-        binding.generators = [
-            int(np.random.SeedSequence([setting.seed, cache]).generate_state(1)[0])
-            for cache in range(setting.n_caches)
-        ]
+        binding.generators = [seed_of(setting, cache) for cache in range(setting.n_caches)]
         known = (self.alpha, -np.inf) if self.alpha >= 0 else self.tuned(setting)
         binding.params = np.array([known])
         return binding

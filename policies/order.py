@@ -235,7 +235,9 @@ def make_orders(
     binding: Binding, *, n_caches: int, n_items: int
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """Empty orders of `n_caches` caches with at most `n_items` items each, and their heaps."""
-    span = 1 if binding.mode in (LRU_LIST, HOOKED) else n_items + 2 + binding.n_samples
+    span = (
+        1 if binding.mode in (LRU_LIST, HOOKED) else n_items + 2 + min(binding.n_samples, n_items)
+    )
     heaps = empty_heaps(n_caches * binding.n_queues, span)
     orders = np.zeros(n_caches, ORDER)
     orders["valued_s"] = np.nan

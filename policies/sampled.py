@@ -72,6 +72,7 @@ class SampledPolicy(Policy):
         return np.zeros((len(setting.category_names), 3))
 
     def bind(self, setting: Setting) -> Binding:
+        from .draws import seed_of
         from .order import SAMPLED
         from .records import DEMAND
 
@@ -84,10 +85,7 @@ class SampledPolicy(Policy):
         binding = Binding(mode=SAMPLED, n_queues=len(setting.category_names))
         binding.params = np.ascontiguousarray(self.params(setting), np.float64)
         binding.n_samples = self.n_samples
-        binding.generators = [
-            int(np.random.SeedSequence([setting.seed, cache]).generate_state(1)[0])
-            for cache in range(setting.n_caches)
-        ]
+        binding.generators = [seed_of(setting, cache) for cache in range(setting.n_caches)]
         if self.needs_queue:
             binding.window = self.window
             binding.refresh_steps = self.refresh_steps
