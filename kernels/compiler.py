@@ -163,9 +163,15 @@ def _compile_plainly(function: Any, kinds: tuple[Any, ...], text: _Text) -> Any:
             noalias=False,
             abi_tags=[],
         )
+        context.counts_from_the_end = not _is_own(function)
         with context.push_code_library(text):
             Lower(context, text, descriptor, code).lower()
     return descriptor
+
+
+def _is_own(function: Any) -> bool:
+    package = __package__.partition(".")[0]
+    return bool(function.__module__.partition(".")[0] == package)
 
 
 def _compile_wholly(function: Any, kinds: tuple[Any, ...], text: _Text) -> Any:

@@ -6,11 +6,14 @@ import operator
 from functools import cache
 from typing import Any
 
+from llvmlite import ir
 from numba import types
 from numba.core import typing
 from numba.core.callconv import create_error_model
 from numba.core.cpu import CPUContext
 from numba.core.registry import cpu_target
+from numba.cpython.slicing import fix_index
+from numba.np import arrayobj
 
 
 class Typing(typing.Context):  # type: ignore[misc]
@@ -71,13 +74,17 @@ class Lowering(CPUContext):  # type: ignore[misc]
     sizes: dict[str, int]
     rules: Typing
     typing_context: Any
+    counts_from_the_end: bool
+    """Whether an index that is not constant may be negative, as in Python; see `index_of`."""
 
     def _compile_subroutine_no_cache(self, *args: Any, **named: Any) -> Any:
-        again, self.typing_context = self.typing_context, self.rules  # it infers types from here
+        before = self.typing_context, self.counts_from_the_end
+        self.typing_context = self.rules  # it infers types from here
+        self.counts_from_the_end = True
         try:
             return super()._compile_subroutine_no_cache(*args, **named)
         finally:
-            self.typing_context = again
+            self.typing_context, self.counts_from_the_end = before
 
     def get_function(self, fn: Any, sig: Any, _firstcall: bool = True) -> Any:
         if isinstance(fn, _Known):
@@ -91,6 +98,30 @@ class Lowering(CPUContext):  # type: ignore[misc]
         if key not in self.sizes:  # it has LLVM parse a module to find out
             self.sizes[key] = super().get_abi_sizeof(ty)
         return self.sizes[key]
+
+
+def index_of(context: Any, builder: Any, kind: Any, index: Any, length: Any) -> Any:
+    """Return the place that an index means: from the end if it is negative.
+
+    To ask that of every index is a third of all instructions of kernels, none of which has a
+    negative one but a constant. Another package's functions may.
+    """
+    is_constant = isinstance(index, ir.Constant)
+    may_be_negative = index.constant < 0 if is_constant else context.counts_from_the_end
+    if kind.signed and may_be_negative:
+        return fix_index(builder, context.cast(builder, index, kind, types.intp), length)
+    return context.cast(builder, index, kind, types.intp if kind.signed else types.uintp)
+
+
+_numbas_index = arrayobj.fix_integer_index
+
+
+def _index(context: Any, builder: Any, kind: Any, index: Any, length: Any) -> Any:
+    make = index_of if isinstance(context, Lowering) else _numbas_index
+    return make(context, builder, kind, index, length)
+
+
+arrayobj.fix_integer_index = _index
 
 
 @cache
@@ -109,5 +140,6 @@ def contexts() -> tuple[Typing, Lowering]:
         error_model=create_error_model("numpy", target),
         rules=rules,
         sizes={},
+        counts_from_the_end=True,
     )
     return rules, lowering

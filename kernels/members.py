@@ -18,10 +18,10 @@ from numba.core.typing.templates import (
     infer_getattr,
     infer_global,
 )
-from numba.cpython.slicing import fix_index
 from numba.extending import intrinsic, register_model
 from numba.np.numpy_support import from_dtype
 
+from .contexts import index_of
 from .intrinsics import array_at
 
 
@@ -106,8 +106,7 @@ class Member(types.Type):  # type: ignore[misc]
         indices = cgutils.unpack_tuple(builder, index) if len(kinds) > 1 else [index]
         at = None
         for each, of_kind, length in zip(indices, kinds, lengths, strict=True):
-            if of_kind.signed and not (isinstance(each, ir.Constant) and each.constant >= 0):
-                each = fix_index(builder, each, length)
+            each = index_of(context, builder, of_kind, each, length)
             at = each if at is None else builder.add(builder.mul(at, length), each)
         data = builder.inttoptr(first, context.get_data_type(self.array.dtype).as_pointer())
         return builder.gep(data, [at])
