@@ -428,8 +428,7 @@ def policies(json: AsJson = False) -> None:
         except PolicyError as error:  # of a package that is not ours
             rows.append((name, "broken", str(error)))
             continue
-        kind = "offline" if found.needs_future else "online"
-        rows.append((name, kind, found.summary()))
+        rows.append((name, found.kind(), found.summary()))
     if json:
         keys = ("name", "kind", "summary")
         _print_json([dict(zip(keys, row, strict=True)) for row in rows])

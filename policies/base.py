@@ -166,6 +166,9 @@ class Policy(ABC):
 
     needs_future: ClassVar[bool] = False
     """Whether it may see `Block.next_use`: an offline policy, for bounds."""
+    is_unbounded: ClassVar[bool] = False
+    """Whether its caches are to hold all that they are given: a yardstick, too. Whoever makes the
+    caches sees to their size."""
     is_uniform: ClassVar[bool] = True
     """Whether a cache-only replay may handle blocks used by the same requests as one, a run: they
     always get the same score. Say False if the score looks at `depth`, `key` or `block_id`."""
@@ -184,6 +187,11 @@ class Policy(ABC):
     @abstractmethod
     def bind(self, setting: Setting) -> Binding:
         """Tie the policy to one run."""
+
+    @classmethod
+    def kind(cls) -> str:
+        """`online`, or `offline` for what no engine could run: a yardstick."""
+        return "offline" if cls.needs_future or cls.is_unbounded else "online"
 
     @classmethod
     def summary(cls) -> str:

@@ -22,6 +22,7 @@ POLICIES: dict[str, str] = {
     "filo": "kvsim.policies.filo:Filo",
     "gdsf": "kvsim.policies.gdsf:Gdsf",
     "hyperbolic": "kvsim.policies.hyperbolic:Hyperbolic",
+    "infinite": "kvsim.policies.infinite:Infinite",
     "kvflow": "kvsim.policies.kvflow:KvFlow",
     "learned-reuse": "kvsim.policies.learned_reuse:LearnedReuse",
     "lecar": "kvsim.policies.lecar:Lecar",

@@ -11,8 +11,9 @@ from rich.text import Text
 
 from . import units
 from .columns import CACHE, GOODPUT, TIMES, Column, Summary, losses, number, setting, text
-from .console import aligned_time, frame, line, run_size, show_losses
+from .console import aligned_time, frame, line, run_size, show_losses, text_table
 from .differences import COLUMNS, INTERVALS, difference_row
+from .tiers import compared_tiers
 
 
 def show_comparison(
@@ -28,9 +29,10 @@ def show_comparison(
         console.print(line("nothing to compare"))
         return
     console.print(line(f"{text(summaries[0], 'trace')}: {run_size(summaries[0])}", "bold"))
-    sizes = list(dict.fromkeys(number(s, "usable_blocks") for s in summaries))
+    asked = [number(s, "gpu_blocks") or number(s, "usable_blocks") for s in summaries]
+    sizes = list(dict.fromkeys(asked))
     for size in sizes:
-        rows = [at for at, s in enumerate(summaries) if number(s, "usable_blocks") == size]
+        rows = [at for at, one in enumerate(asked) if one == size]
         if len(sizes) > 1:
             console.print()
         group = [summaries[at] for at in rows]
@@ -47,7 +49,9 @@ def show_comparison(
 
 
 def _show_group(group: Sequence[Summary], console: Console) -> None:
-    console.print(line(setting(group[0]), "bold"))
+    # a policy with room for everything has more blocks than its size says
+    least = min(group, key=lambda s: number(s, "usable_blocks") or 0)
+    console.print(line(setting(least), "bold"))
     found = [losses(summary) for summary in group]
     if all(one == found[0] for one in found):
         show_losses(group[0], console)
@@ -59,6 +63,10 @@ def _show_group(group: Sequence[Summary], console: Console) -> None:
     for columns in (CACHE, times):
         console.print()
         console.print(_table(group, columns))
+    for compared in compared_tiers(group):
+        console.print()
+        console.print(text_table(compared))
+        console.print(line(compared.note, "dim"))
     if any(_paired(summary) for summary in group):
         console.print()
         console.print(_differences(group))
@@ -89,7 +97,8 @@ def _overheads(group: Sequence[Summary], overheads_us: Sequence[float | None]) -
     table = _policy_table("µs/eviction")
     for summary, value in zip(group, overheads_us, strict=True):
         table.add_row(
-            Text(text(summary, "policy")), units.DASH if value is None else f"{value:.3f}"
+            Text(text(summary, "policy")),
+            units.DASH if value is None else f"{round(value, 3) + 0.0:.3f}",  # and never -0.000
         )
     return table
 

@@ -11,6 +11,7 @@ from .. import ConfigError
 from ..calibration.latency import LatencyModel
 from ..policies import Policy
 from ..policies.base import Binding, Setting
+from ..policies.infinite import Infinite
 from ..policies.lru import Lru
 from ..policies.order import ITEM, LRU_LIST, make_orders
 from ..policies.reuse_fit import ReuseFit, make_reuse_fit, no_reuse_fit
@@ -143,7 +144,7 @@ def prepare(
         block_size=block_size,
         hits_go_down=True,
     )
-    binding = Binding(mode=LRU_LIST) if type(policy) is Lru else policy.bind(setting)
+    binding = Binding(mode=LRU_LIST) if type(policy) in (Lru, Infinite) else policy.bind(setting)
 
     def make_fit(binding: Binding) -> ReuseFit:
         if binding.fit_arguments is None:

@@ -59,7 +59,7 @@ def miss_ratio_curve(
                 replay(
                     tree,
                     policy,
-                    capacity,
+                    max(capacity, tree.n_keys) if policy.is_unbounded else capacity,
                     arrival_s=compiled.trace.arrival_s,
                     category=category.astype(np.int64),
                     category_names=names,

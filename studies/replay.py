@@ -100,12 +100,16 @@ def run_replay(
     config, profile, latency = resolve(config)
     router = router_code(config.cluster.router)
     policy = make_policy(config.policy)
-    tiers = _tiers(config, profile)
+    tiers = _tiers(config, profile, compiled)
+    room = config.engine
+    if policy.is_unbounded:
+        n_most = blocks_for_all(compiled, room.block_size)
+        room = replace(room, gpu_blocks=max(room.gpu_blocks, n_most))
     prepared = prepare(
         compiled.trace,
         compiled.tree,
         policy,
-        engine=config.engine,
+        engine=room,
         n_instances=config.cluster.instances,
         latency=latency,
         seed=config.seed,
@@ -155,7 +159,7 @@ def run_replay(
         "instances": config.cluster.instances,
         "block_size": config.engine.block_size,
         "gpu_blocks": config.engine.gpu_blocks,
-        "usable_blocks": config.engine.gpu_blocks - 1,
+        "usable_blocks": prepared.engine.gpu_blocks - 1,
         **{f"{name}_blocks": n for name, n in n_below.items()},
     }
     summary = {"trace": summary.pop("trace"), **head, **summary}
@@ -229,7 +233,21 @@ def _bounds_by_tier(
     return bounds, hits
 
 
-def _tiers(config: RunConfig, profile: Profile) -> TierChoices | None:
+def blocks_for_all(compiled: CompiledTrace, block_size: int) -> int:
+    """Return how many blocks of one instance are enough that it never evicts one.
+
+    All distinct blocks of prompts and outputs; a request more has a last block that is not full,
+    and another of its own in place of a full one if its whole prompt is cached; whoever arrives
+    while a long prompt is computed in parts computes the rest of it anew. One is the null block.
+    """
+    tree, trace = compiled.tree, compiled.trace
+    n_full = (trace.total_tokens - 1) // block_size
+    n_outputs = int((n_full - tree.path_blocks).sum())
+    longest = int(n_full.max(initial=0))
+    return tree.n_keys + n_outputs + 2 * len(trace) + longest + 2
+
+
+def _tiers(config: RunConfig, profile: Profile, compiled: CompiledTrace) -> TierChoices | None:
     """Return the tiers below the GPU, None if there are none.
 
     Raises:
@@ -241,10 +259,12 @@ def _tiers(config: RunConfig, profile: Profile) -> TierChoices | None:
     for name in TIER_NAMES:
         tier = getattr(config, name)
         n_blocks = tier.blocks or int(tier.gib * 2**30) // block_bytes
+        policy = make_policy(tier.policy)
+        if n_blocks and policy.is_unbounded:
+            n_blocks = max(n_blocks, blocks_for_all(compiled, config.engine.block_size))
         if n_blocks:
-            tiers[name] = TierChoice(
-                config=replace(tier, blocks=n_blocks, gib=0.0), policy=make_policy(tier.policy)
-            )
+            config_of = replace(tier, blocks=n_blocks, gib=0.0)
+            tiers[name] = TierChoice(config=config_of, policy=policy)
     if not tiers:
         return None
     if not config.engine.prefix_caching:

@@ -11,6 +11,7 @@ from rich.console import Console
 from kvsim.reports import terminal
 from kvsim.reports.comparison import show_comparison
 from kvsim.reports.description.tables import show_description
+from kvsim.reports.tiers import compared_tiers, tier_tables
 
 Summaries = Callable[..., dict[str, Any]]
 
@@ -136,3 +137,38 @@ def test_a_description_shows_lengths_reuse_and_turns(n_turns: int) -> None:
     assert "! 3 rows dropped: no output" in text
     assert "[b]" in text
     assert ("6+" in text) == (n_turns == 9)
+
+
+def test_promotions_and_what_tiers_moved_are_shown() -> None:
+    split = {"gpu": 50, "in_time": 20, "late": 5, "on_demand": 5, "miss": 20}
+    tier = dict.fromkeys(("stored", "kept", "loaded", "unloaded", "evicted", "refused"), 7)
+    by_tier = [
+        {"name": name, "lookup_tokens": 100, "hit_tokens": n, "bound_tokens": n + 1}
+        for name, n in (("gpu", 50), ("host", 30))
+    ]
+    summary = {
+        "policy": "lru",
+        "lookup_tokens": 100,
+        "lookup_split_tokens": split,
+        "promotions": {"promoted": 8, "in_time": 4, "late": 1, "useless": 3},
+        "tiers": {"host": tier, "ring": tier},
+        "regret_by_tier": by_tier,
+    }
+    hits, promotions, moved = tier_tables(summary)
+    assert [row[0] for row in hits.rows] == ["GPU", "host"]
+    shares = {row[0]: row[2] for row in promotions.rows}
+    assert shares == {
+        "GPU": "50.00 %",
+        "promoted": "20.00 %",
+        "late": "5.00 %",
+        "on demand": "5.00 %",
+        "miss": "20.00 %",
+    }
+    assert "8 blocks were promoted" in promotions.note
+    assert "3 of them (37.50 %) in vain" in promotions.note
+    assert [row[0] for row in moved.rows] == ["host", "ring"]
+    by_policy, of_promotions = compared_tiers([summary, summary])
+    assert by_policy.rows[0] == ("lru", "50.00 %", "51.00 %", "30.00 %", "31.00 %")
+    assert of_promotions.rows[1][-1] == "3"
+    assert tier_tables({"tiers": {}, "promotions": {"promoted": 0}}) == []
+    assert compared_tiers([{"policy": "lru"}]) == []
