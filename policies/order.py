@@ -231,6 +231,18 @@ def victim(
     return best
 
 
+@inner
+def score_of_victim(order: Order, items: Items, heaps: Heaps, x: int) -> float:
+    """Return the number by which item `x` was just chosen as the victim; NaN if there is none."""
+    if order.mode == SCORED:
+        return float(items[x].rank)
+    if order.mode == QUEUED:
+        return float(heaps[(order.first_heap + items[x].category) * order.span].rank)
+    if order.mode == SAMPLED:
+        return float(order.named_value)
+    return float(np.nan)
+
+
 def make_orders(
     binding: Binding, *, n_caches: int, n_items: int
 ) -> tuple[NDArray[Any], NDArray[Any]]:

@@ -69,6 +69,7 @@ ORDER = np.dtype(
         ("scanned_preemptions", "i8"),
         ("scanned_head", "i8"),
         ("scanned_waiting", "i8"),
+        ("named_value", "f8"),
         ("named", "i8"),
         ("next_victim", "i8"),
         ("hole", "i8"),
@@ -82,8 +83,8 @@ ORDER = np.dtype(
 `params` on, what a sampled policy needs: the address of its parameters, whether `value` searches
 the sample itself instead of giving one value, its random numbers, and its last look at the waiting
 queue (see `kvsim.sim.look_ahead`). `at_most`: blocks of the last victim's run that may go before
-the policy is asked again. From `named` on: what follows a victim of a sample (see
-`kvsim.policies.sampling`)."""
+the policy is asked again. From `named_value` on: the lowest value of the last
+sample, and what follows its victim (see `kvsim.policies.sampling`)."""
 
 DEMAND = np.dtype([("next_start", "f8"), ("n_users", "i4"), ("scan", "i4")], align=True)
 """What the queue scan number `scan` found of an item: place of the first waiting request that

@@ -173,6 +173,7 @@ def lowest_by(value_of: Any) -> Any:
                 item = int(row[first + k].x)
                 if best < 0 or _goes_first(items, item, best):
                     best = item
+        row[first].rank = lowest_value  # for who asks by which value it was chosen
         return float(best)
 
     return inner(search)
@@ -213,4 +214,5 @@ def lowest(order: Order, items: Items, heaps: Heaps, now_s: float) -> int:
         order.named = -1
         return -1
     order.named = int(best)
+    order.named_value = heaps[base + (n if n_drawn else 0)].rank
     return int(best)

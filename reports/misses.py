@@ -74,21 +74,42 @@ def _reasons(misses: Mapping[str, Any]) -> TextTable:
 def _evictions(rows: list[Mapping[str, Any]]) -> TextTable:
     return TextTable(
         title="The most expensive evictions",
-        columns=("evicted at", "for request", "blocks", "depth", "missed by", "later", "prefill"),
+        columns=(
+            "evicted at",
+            "for",
+            "unused",
+            "score",
+            "blocks",
+            "depth",
+            "missed by",
+            "later",
+            "prefill",
+        ),
         rows=[
             (
                 units.seconds(number(row, "evicted_s")),
                 units.plain(row.get("evicted_for")),
+                units.seconds(_between(row, "last_used_s", "evicted_s")),
+                units.score(number(row, "score")),
                 units.count(number(row, "blocks")),
                 units.count(number(row, "depth")),
                 units.plain(row.get("missed_by")),
-                units.seconds((number(row, "missed_s") or 0.0) - (number(row, "evicted_s") or 0.0)),
+                units.seconds(_between(row, "evicted_s", "missed_s")),
                 units.seconds(number(row, "cost_s")),
             )
             for row in rows
         ],
-        note="Requests are rows of the trace, from 0; depth is of the shallowest block.",
+        note=(
+            "For and missed by: requests, rows of the trace, from 0. Unused: since when, at its"
+            " eviction; score: by which the policy chose it, if it goes by one; depth: all"
+            " three of the shallowest block."
+        ),
     )
+
+
+def _between(row: Mapping[str, Any], start: str, end: str) -> float | None:
+    a, b = number(row, start), number(row, end)
+    return None if a is None or b is None else b - a
 
 
 def _objects(rows: object) -> list[Mapping[str, Any]]:

@@ -36,6 +36,12 @@ def amount(number: float | None) -> str:
     return f"{value:,.0f}" if abs(value) >= 99.95 else _three_digits(value)
 
 
+def score(number: float | None) -> str:
+    """Write a number of any size to three digits: '0.0123', '4.1e-07', '5230'."""
+    value = defined(number)
+    return DASH if value is None else f"{value:.0f}" if 999 < abs(value) < 1e6 else f"{value:.3g}"
+
+
 def seconds(time_s: float | None) -> str:
     """Write a time to three digits: '52.1 ms', '1.23 s', '1,234 s'."""
     value_s = defined(time_s)

@@ -27,6 +27,7 @@ from ..policies.order import (
     add,
     notify,
     remove,
+    score_of_victim,
     victim,
 )
 from .recording import record_event
@@ -165,7 +166,7 @@ def take(c: State, instance: int, now_s: float) -> int:
     elif sizes(c).is_listed:
         b = _longest_unused(c, instance)
         _demote(c, instance, b, now_s)
-        _forget(c, instance, b)
+        _forget(c, instance, b, np.nan)
     else:
         n_blocks = sizes(c).n_blocks
         lo = instance * n_blocks
@@ -175,11 +176,14 @@ def take(c: State, instance: int, now_s: float) -> int:
             b = lo
             while items(c)[b].is_candidate == 0:
                 b += 1
+        score = np.nan
+        if sizes(c).n_events > 0:
+            score = score_of_victim(order, items(c), heaps(c), b)
         remove(order, items(c), heaps(c), b)
         if order.mode == HOOKED:
             notify(order, items(c), b, EVENT_EVICT)
         _demote(c, instance, b, now_s)
-        _forget(c, instance, b)
+        _forget(c, instance, b, score)
     blocks(c)[b].ref = 1
     if sizes(c).min_gpu_hits > 0:
         block_hits(c)[b] = 0
@@ -382,8 +386,8 @@ def _longest_unused(c: State, instance: int) -> int:
 
 
 @inner
-def _forget(c: State, instance: int, b: int) -> None:
-    """Drop the key of a block: one eviction. Other copies of the key stay."""
+def _forget(c: State, instance: int, b: int, score: float) -> None:
+    """Drop the key of a block, chosen by `score`: one eviction. Other copies of the key stay."""
     if blocks(c)[b].newer == UNINDEXED:
         blocks(c)[b].key = -1
         blocks(c)[b].newer = -1
@@ -406,7 +410,7 @@ def _forget(c: State, instance: int, b: int) -> None:
     oldest = copies(c)[place]
     is_ordered = sizes(c).is_listed == 0
     if oldest < 0:
-        record_event(c, EVICTED, instance, -1, key, 0.0)
+        record_event(c, EVICTED, instance, -1, key, 0.0, score)
         _free_if_empty(c, instance, key)
         if is_ordered and parent_key(c)[b] >= 0:
             _lose_child(c, instance, place_of(c, instance, parent_key(c)[b]))

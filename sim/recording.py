@@ -71,7 +71,9 @@ def has_event_room(c: State) -> bool:
 
 
 @inner
-def record_event(c: State, kind: int, i: int, r: int, key: int, now_s: float) -> None:
+def record_event(
+    c: State, kind: int, i: int, r: int, key: int, now_s: float, score: float = np.nan
+) -> None:
     """Append an event, if events are asked for."""
     if sizes(c).n_events == 0:
         return
@@ -81,6 +83,7 @@ def record_event(c: State, kind: int, i: int, r: int, key: int, now_s: float) ->
     event.request = r
     event.key = key
     event.time_s = now_s
+    event.score = score
     marks(c)[MARK_EVENTS] += 1
 
 

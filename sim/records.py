@@ -233,10 +233,18 @@ ADMITTED = 0
 PREEMPTED = 1
 EVICTED = 2
 EVENT = np.dtype(
-    [("time_s", "f8"), ("request", "i4"), ("key", "i4"), ("instance", "i4"), ("kind", "i4")],
+    [
+        ("time_s", "f8"),
+        ("score", "f8"),
+        ("request", "i4"),
+        ("key", "i4"),
+        ("instance", "i4"),
+        ("kind", "i4"),
+    ],
     align=True,
 )
-"""What became of a request, or of a key of which the last copy went, and for which request."""
+"""What became of a request, or of a key of which the last copy went, for which request, and by
+which score the policy chose it (NaN if by none)."""
 
 SAMPLE_FIELDS = (
     "running",

@@ -31,6 +31,8 @@ N_COSTLIEST = 10
 _COSTLY = np.dtype(
     [
         ("cost_s", "f8"),
+        ("score", "f8"),
+        ("last_used_s", "f8"),
         ("evicted_s", "f8"),
         ("missed_s", "f8"),
         ("evicted_for", "i4"),
@@ -51,17 +53,18 @@ def explain_misses(
     n_instances: int,
     block_size: int,
     latency: LatencyModel,
-) -> dict[str, Any]:
-    """Return the entries `misses` and `costly_evictions` of a summary.
+) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """Return the entries `misses` and `costly_evictions` of a summary, and columns of requests.
 
     A missed block costs what computing it adds to a full step. Blocks that were evicted for
-    one request and missed by one request count as one eviction, at the time and depth of the
-    shallowest.
+    one request and missed by one request count as one eviction, with time, depth, score and last
+    use of the shallowest. The columns, (n_requests,), split what each request's first look-up
+    missed: blocks by reason, what they cost, and prompt tokens that no look-up covers.
     """
     n_looked_up = (requests["input_tokens"].astype(np.int64) - 1) // block_size
     cost_s = latency.block_s(np.arange(max(int(n_looked_up.max(initial=0)), 1)), block_size)
-    n_missed = np.zeros(len(REASONS), np.int64)
-    lost_s = np.zeros(len(REASONS))
+    n_missed = np.zeros((len(requests), len(REASONS)), np.int32)
+    lost_s = np.zeros((len(requests), len(REASONS)))
     costly = np.zeros(N_COSTLIEST, _COSTLY)
     longest = int(tree.path_blocks.max(initial=0))
     nothing = np.full((n_instances, tree.n_keys), -1, np.int32)
@@ -86,16 +89,19 @@ def explain_misses(
         costly,
     )
     admitted = past.status != _PENDING
+    uncovered = requests["input_tokens"] - n_looked_up * block_size
     prompt_tokens = requests["input_tokens"][admitted].astype(np.int64)
     computed = requests["prefill_tokens"][admitted].astype(np.int64)
     reasons = [
         {"name": name, "blocks": int(n), "cost_s": float(s)}
-        for name, n, s in zip(REASONS, n_missed, lost_s, strict=True)
+        for name, n, s in zip(
+            REASONS, n_missed.sum(axis=0, dtype=np.int64), lost_s.sum(axis=0), strict=True
+        )
     ]
     misses = {
         "lookup_blocks": int(n_looked_up[admitted].sum()),
         "hit_blocks": int(requests["cached_tokens"][admitted].sum(dtype=np.int64)) // block_size,
-        "partial_tokens": int((prompt_tokens - n_looked_up[admitted] * block_size).sum()),
+        "partial_tokens": int(uncovered[admitted].sum()),
         "recomputed_tokens": int(
             (computed - prompt_tokens + requests["cached_tokens"][admitted]).sum()
         ),
@@ -103,8 +109,18 @@ def explain_misses(
     }
     found = costly[costly["blocks"] > 0]
     found = found[np.lexsort((found["depth"], found["missed_by"], -found["cost_s"]))]
-    rows = [{name: row[name].item() for name in _COSTLY.names or ()} for row in found]
-    return {"misses": misses, "costly_evictions": rows}
+    rows = [{name: _known(row[name].item()) for name in _COSTLY.names or ()} for row in found]
+    columns: dict[str, NDArray[Any]] = {
+        f"missed_{name}_blocks": np.ascontiguousarray(n_missed[:, k])
+        for k, name in enumerate(REASONS)
+    }
+    columns["partial_tokens"] = np.where(admitted, uncovered, 0).astype(np.int32)
+    columns["missed_cost_s"] = lost_s.sum(axis=1)
+    return {"misses": misses, "costly_evictions": rows}, columns
+
+
+def _known(value: float) -> float | None:
+    return None if value != value else value
 
 
 class _Past(NamedTuple):
@@ -141,15 +157,15 @@ def _explain(
     block_size: int,
     cost_s: NDArray[np.float64],
     keys: NDArray[np.int64],
-    n_missed: NDArray[np.int64],
+    n_missed: NDArray[np.int32],
     lost_s: NDArray[np.float64],
     open_rows: _OpenRows,
     costly: NDArray[Any],
 ) -> None:
     """Go through the events in order; `keys` has room for a path.
 
-    Adds to `n_missed` and `lost_s`, (n_reasons,); `costly` becomes the costliest evictions, in
-    no order.
+    Adds to `n_missed` and `lost_s`, (n_requests, n_reasons); `costly` becomes the costliest
+    evictions, in no order.
     """
     for e in range(len(past.events)):
         event = past.events[e]
@@ -175,8 +191,8 @@ def _explain(
                 reason, by = np.int64(_COLD), np.int64(-1)
                 if k < request.n_shared:
                     reason, by = _reason(past, e, keys[k], (k + 1) * block_size)
-                n_missed[reason] += 1
-                lost_s[reason] += cost_s[k]
+                n_missed[event.request, reason] += 1
+                lost_s[event.request, reason] += cost_s[k]
                 if by >= 0:
                     n_open = _blame(past, e, by, k, cost_s[k], open_rows, n_open)
             _close(open_rows, n_open, costly)
@@ -230,7 +246,14 @@ def _blame(
         row = open_rows.rows[at]
         row.blocks = 0
         row.cost_s = 0.0
+        row.score = past.events[by].score
         row.evicted_s = past.events[by].time_s
+        # who brought it or found it last has given it up by then: at its end, or preempted
+        row.last_used_s = np.nan
+        last = np.int64(past.brought[past.events[by].instance, past.events[by].key])
+        if last >= 0:
+            user = past.requests[past.events[last].request]
+            row.last_used_s = min(user.finish_s, row.evicted_s)
         row.missed_s = past.events[e].time_s
         row.evicted_for = evicted_for
         row.missed_by = past.events[e].request

@@ -174,8 +174,9 @@ def run_replay(
     tables["tier"] = regret_by_tier(requests, bounds, hits)
     summary |= {f"regret_by_{split}": rows for split, rows in tables.items()}
     summary["goodput_per_s"] = _goodput_per_s(requests, summary["duration_s"], config)
+    why_columns: dict[str, NDArray[Any]] = {}
     if events is not None:
-        summary |= explain_misses(
+        why_entries, why_columns = explain_misses(
             prepared.tree,
             requests,
             events.all(),
@@ -183,6 +184,7 @@ def run_replay(
             block_size=engine.block_size,
             latency=latency,
         )
+        summary |= why_entries
     if log is not None:
         decisions, timed = log.digests()
         one = len(decisions) == 1
@@ -198,7 +200,7 @@ def run_replay(
             config, trace=compiled.trace, digest=compiled.digest, profile=about_profile
         ),
         summary=summary,
-        requests=request_table(compiled.trace, prepared.cluster.requests),
+        requests=request_table(compiled.trace, prepared.cluster.requests) | why_columns,
         timeseries=time_table(prepared.cluster),
         curve=capacity_curve(compiled.tree, config) if with_curve else None,
     )

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from kvsim.reports.terminal import show_run
 from kvsim.sim.config import ClusterConfig, EngineConfig, RunConfig
-from kvsim.sim.results import Summary
+from kvsim.sim.results import RunResult, Summary
 from kvsim.studies.replay import run_replay
 from kvsim.traces.compiled import CompiledTrace
 from kvsim.traces.prefix_tree import compile_tree
@@ -54,10 +54,24 @@ def explained(
         policy=policy,
     )
     plain = run_replay(compiled, config).summary
-    summary = run_replay(compiled, config, why=True).summary
+    result = run_replay(compiled, config, why=True)
+    summary = result.summary
+    rows_sum_up(result)
     why = {key: summary.pop(key) for key in ("misses", "costly_evictions")}
     assert summary == plain
     return why
+
+
+def rows_sum_up(result: RunResult) -> None:
+    """The columns of requests say of each what the summary says of all."""
+    misses, table = result.summary["misses"], result.requests
+    for row in misses["reasons"]:
+        assert table[f"missed_{row['name']}_blocks"].sum() == row["blocks"]
+    assert table["partial_tokens"].sum() == misses["partial_tokens"]
+    costs = [row["cost_s"] for row in misses["reasons"]]
+    assert table["missed_cost_s"].sum() == pytest.approx(sum(costs))
+    full = (table["input_tokens"] - table["partial_tokens"]).sum()
+    assert full == misses["lookup_blocks"]  # blocks of one token
 
 
 def reasons(why: Summary) -> dict[str, int]:
@@ -98,6 +112,27 @@ def test_an_evicted_block_names_who_pushed_it_out_and_who_missed_it() -> None:
     (row,) = why["costly_evictions"]
     assert (row["evicted_for"], row["missed_by"], row["blocks"], row["depth"]) == (1, 2, 1, 2)
     assert (row["evicted_s"], row["missed_s"]) == (100.0, 200.0)
+
+
+A, B = (1, 1, 1, 1), (2, 2, 2, 2, 2, 2)
+
+
+@pytest.mark.parametrize(
+    ("policy", "score"),
+    [
+        ("lru", None),  # vLLM's list: no number
+        ("arc", None),
+        ("filo", -2.0),  # the third block cached
+        ("gdsf", 1.0),  # no use but the first
+        ("workload-aware", 0.0),  # nothing is known yet
+        ("pensieve,break_even_blocks=2,n_samples=0", (1 + 2 / 2) / 99.0),
+    ],
+)
+def test_an_eviction_names_the_score_that_decided(policy: str, score: float | None) -> None:
+    (row,) = explained([A, B, A], policy=policy)["costly_evictions"]
+    assert row["score"] == (None if score is None else pytest.approx(score, rel=0.02))
+    # the first request ends after its one step, and the second arrives at 100 s
+    assert row["evicted_s"] - row["last_used_s"] == pytest.approx(99.0, abs=0.01)
 
 
 def test_a_block_on_another_instance_is_a_routing_miss() -> None:
