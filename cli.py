@@ -55,6 +55,10 @@ Settings = Annotated[
     list[str] | None,
     typer.Option("--set", help="NAME=VALUE for the reader (trace formats lists them); repeatable."),
 ]
+Bounds = Annotated[
+    bool,
+    typer.Option("--bounds", help="Also say what no policy could undercut: prefill time, traffic."),
+]
 Limit = Annotated[int | None, typer.Option(help="Replay only the first N requests.")]
 TimeScale = Annotated[float, typer.Option(help="Multiply arrival times: 2 halves the load.")]
 ClusterFile = Annotated[
@@ -169,6 +173,7 @@ def replay(
     slo_tpot: SloTpot = None,
     seed: Seed = None,
     why: Annotated[bool, typer.Option("--why", help="Say why look-ups missed.")] = False,
+    bounds: Bounds = False,
     check: Annotated[bool, typer.Option("--check", help="Check invariants afterwards.")] = False,
     decision_log: Annotated[
         Path | None, typer.Option(help="Write the scheduler's decisions, one line a step.")
@@ -203,6 +208,7 @@ def replay(
             is_logged=decision_log is not None,
             log_path=decision_log,
             why=why,
+            with_limits=bounds,
             progress=progress,
         )
         if directory is not None:
@@ -257,6 +263,7 @@ def compare(
     slo_tpot: SloTpot = None,
     seed: Seed = None,
     workers: Annotated[int, typer.Option(help="Processes.")] = 1,
+    bounds: Bounds = False,
     overhead: Annotated[
         bool, typer.Option("--overhead", help="Also measure each policy's time an eviction here.")
     ] = False,
@@ -292,8 +299,9 @@ def compare(
     summaries: list[dict[str, Any]] = []
     names: list[str] = []
     paired = study.Paired(seed=config.seed)
+    runs = study.compare(choice, config, policy, sizes, workers=workers, with_limits=bounds)
     with _output(out, overwrite=overwrite) as directory:
-        for result in study.compare(choice, config, policy, sizes, workers=workers):
+        for result in runs:
             summary = result.summary
             summaries.append(summary | {"paired": paired.add(result)})
             size = summary["gpu_blocks"] if len(sizes) > 1 else None

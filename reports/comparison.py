@@ -13,6 +13,7 @@ from . import units
 from .columns import CACHE, GOODPUT, TIMES, Column, Summary, losses, number, setting, text
 from .console import aligned_time, frame, line, run_size, show_losses, text_table
 from .differences import COLUMNS, INTERVALS, difference_row
+from .limits import compared_limits
 from .tiers import compared_tiers
 
 
@@ -63,7 +64,7 @@ def _show_group(group: Sequence[Summary], console: Console) -> None:
     for columns in (CACHE, times):
         console.print()
         console.print(_table(group, columns))
-    for compared in compared_tiers(group):
+    for compared in (*compared_tiers(group), *compared_limits(group)):
         console.print()
         console.print(text_table(compared))
         console.print(line(compared.note, "dim"))

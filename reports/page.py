@@ -10,6 +10,7 @@ from . import units
 from .columns import CACHE, GOODPUT, TIMES, losses, number, setting, text
 from .differences import difference_table
 from .document import document, grid, text_of
+from .limits import limit_tables
 from .misses import TextTable, miss_tables
 from .run_files import Run
 from .style import Figure
@@ -123,7 +124,11 @@ def _tables(runs: Sequence[Run]) -> list[str]:
     return [
         _text_table(table, table.title if len(runs) == 1 else f"{table.title}: {run.label}")
         for run in runs
-        for table in (*tier_tables(run.summary), *miss_tables(run.summary))
+        for table in (
+            *tier_tables(run.summary),
+            *limit_tables(run.summary),
+            *miss_tables(run.summary),
+        )
     ]
 
 

@@ -22,6 +22,7 @@ from .console import (
     show_losses,
     text_table,
 )
+from .limits import limit_tables
 from .misses import miss_tables
 from .tiers import tier_tables
 
@@ -46,7 +47,7 @@ def show_run(summary: Summary, console: Console) -> None:
     console.print(_latency_table(summary))
     console.print()
     console.print(_work_table(summary))
-    for table in (*tier_tables(summary), *miss_tables(summary)):
+    for table in (*tier_tables(summary), *limit_tables(summary), *miss_tables(summary)):
         console.print()
         console.print(text_table(table))
         console.print(line(table.note, "dim"))

@@ -43,6 +43,7 @@ def compare(
     gpu_blocks: Sequence[int] = (),
     *,
     workers: int = 1,
+    with_limits: bool = False,
 ) -> Iterator[RunResult]:
     """Replay the same requests at each size under each policy, in this order.
 
@@ -57,7 +58,7 @@ def compare(
         for size in sizes
         for policy in policies
     ]
-    tasks = [(choice, one, at == 0) for at, one in enumerate(configs)]
+    tasks = [(choice, one, at == 0, with_limits) for at, one in enumerate(configs)]
     if workers <= 1 or len(tasks) == 1:
         yield from map(_run_one, tasks)
         return
@@ -73,9 +74,10 @@ def compare(
     pool.shutdown()
 
 
-def _run_one(task: tuple[TraceChoice, RunConfig, bool]) -> RunResult:
-    choice, config, with_curve = task
-    return run_replay(choice.load(config.engine.block_size), config, with_curve=with_curve)
+def _run_one(task: tuple[TraceChoice, RunConfig, bool, bool]) -> RunResult:
+    choice, config, with_curve, with_limits = task
+    compiled = choice.load(config.engine.block_size)
+    return run_replay(compiled, config, with_curve=with_curve, with_limits=with_limits)
 
 
 class Paired:

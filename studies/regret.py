@@ -7,7 +7,7 @@ at the same time, and computes at least one token of every prompt.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -39,6 +39,28 @@ def bound_tokens(
     tokens = np.zeros(len(requests), np.int64)
     if not engine.prefix_caching:
         return tokens
+    for order, own, capacity in placements(
+        tree, requests, engine, n_instances, n_lower_blocks=n_lower_blocks, is_shared=is_shared
+    ):
+        hits = optimum_replay(own, capacity)
+        prompt_blocks = requests["input_tokens"][order] // engine.block_size
+        tokens[order] = np.minimum(hits, prompt_blocks).astype(np.int64) * engine.block_size
+    return tokens
+
+
+def placements(
+    tree: PrefixTree,
+    requests: NDArray[Any],
+    engine: EngineConfig,
+    n_instances: int,
+    *,
+    n_lower_blocks: int = 0,
+    is_shared: bool = False,
+) -> Iterator[tuple[NDArray[np.int64], PrefixTree, int]]:
+    """Give for each cache the rows of its requests in order of admission, their tree, its blocks.
+
+    Arguments as of `bound_tokens`.
+    """
     is_done = requests["status"] == FINISHED
     capacity = engine.gpu_blocks - 1 + n_lower_blocks // n_instances
     group = requests["instance"]
@@ -48,11 +70,7 @@ def bound_tokens(
     for i in range(1 if is_shared else n_instances):
         mine = np.flatnonzero((group == i) & is_done)
         order = mine[np.argsort(requests["first_scheduled_s"][mine], kind="stable")]
-        own = replace(tree, end=np.ascontiguousarray(tree.end[order]))
-        hits = optimum_replay(own, capacity)
-        prompt_blocks = requests["input_tokens"][order] // engine.block_size
-        tokens[order] = np.minimum(hits, prompt_blocks).astype(np.int64) * engine.block_size
-    return tokens
+        yield order, replace(tree, end=np.ascontiguousarray(tree.end[order])), capacity
 
 
 def regret_tables(

@@ -30,6 +30,7 @@ from ..traces.compiled import CompiledTrace
 from ..traces.prefix_tree import PrefixTree
 from .curves import hit_ratio, lru_curve
 from .forensics import explain_misses
+from .limits import limits
 from .mrc import curve_points
 from .optimum import optimum_curve
 from .regret import Tokens, bound_tokens, regret_by_tier, regret_tables
@@ -87,11 +88,13 @@ def run_replay(
     is_logged: bool = False,
     log_path: Path | None = None,
     why: bool = False,
+    with_limits: bool = False,
     progress: Progress | None = None,
 ) -> RunResult:
     """Replay a compiled trace; the same inputs give the same result, to the last bit.
 
-    With `why` the summary also says why look-ups missed, which costs time and memory.
+    With `why` the summary also says why look-ups missed, which costs time and memory; with
+    `with_limits` what no policy could undercut on the same admissions, which may take seconds.
 
     Raises:
         ConfigError: a name or value in the configuration is wrong.
@@ -173,6 +176,20 @@ def run_replay(
     tables = regret_tables(requests, bound, groups=groups, block_size=engine.block_size)
     tables["tier"] = regret_by_tier(requests, bounds, hits)
     summary |= {f"regret_by_{split}": rows for split, rows in tables.items()}
+    if with_limits:
+        summary["limits"] = limits(
+            prepared.tree,
+            requests,
+            prepared.engine,
+            config.cluster.instances,
+            bounds=bounds,
+            hits=hits,
+            keeps={n: not t.config.is_exclusive for n, t in tiers.tiers.items()} if tiers else {},
+            stored={name: own["stored"] + own["kept"] for name, own in summary["tiers"].items()},
+            latency=latency,
+            n_lower_blocks=tiers.n_blocks(config.cluster.instances) if tiers else 0,
+            is_shared=tiers.are_shared if tiers else False,
+        )
     summary["goodput_per_s"] = _goodput_per_s(requests, summary["duration_s"], config)
     why_columns: dict[str, NDArray[Any]] = {}
     if events is not None:

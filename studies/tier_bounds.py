@@ -86,8 +86,7 @@ def links(tree: PrefixTree, tiers: list[TierHits]) -> list[Link]:
     """What must move over the link below each tier but the last, and what moves under lru."""
     fitting = placeable(tree, tiers[0].capacity_blocks)
     n_accesses = int(fitting.path_blocks.sum())
-    n_uses = np.diff(fitting.uses(fitting.end >= 0)[0])
-    n_distinct = int(fitting.n_blocks[n_uses > 0].sum(dtype=np.int64))
+    n_distinct = int(fitting.n_blocks[_n_uses(fitting) > 0].sum(dtype=np.int64))
     best, lru = (
         [int(getattr(tier, name).sum(dtype=np.int64)) for tier in tiers]
         for name in ("optimum", "lru")
@@ -103,7 +102,7 @@ def links(tree: PrefixTree, tiers: list[TierHits]) -> list[Link]:
                 below=tiers[k + 1].name,
                 loads=loads,
                 writes=loads,
-                writes_once=_least_distinct(loads, n_uses, fitting.n_blocks),
+                writes_once=least_distinct(fitting, loads),
                 lru_loads=lru[-1] - lru[k],
                 # all that came in above and is there no more
                 lru_writes=n_accesses - lru[k] - min(above_blocks, n_distinct),
@@ -112,8 +111,14 @@ def links(tree: PrefixTree, tiers: list[TierHits]) -> list[Link]:
     return found
 
 
-def _least_distinct(loads: int, n_uses: NDArray[np.int64], n_blocks: NDArray[np.int32]) -> int:
+def _n_uses(tree: PrefixTree) -> NDArray[np.int64]:
+    """(n_runs,): requests that use each run."""
+    return np.diff(tree.uses(tree.end >= 0)[0])
+
+
+def least_distinct(tree: PrefixTree, loads: int) -> int:
     """Fewest blocks whose reuses add up to `loads`: the most used ones."""
+    n_uses, n_blocks = _n_uses(tree), tree.n_blocks
     order = np.argsort(-n_uses, kind="stable")
     reuses = np.maximum(n_uses[order] - 1, 0)
     total = np.cumsum(reuses * n_blocks[order])
