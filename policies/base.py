@@ -22,6 +22,7 @@ import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -29,7 +30,7 @@ from numpy.typing import NDArray
 
 from .. import ConfigError, PolicyError
 from .block import Block as Block
-from .calls import compiled_event, compiled_score, compiled_value, python_function
+from .calls import compiled_event, compiled_score, compiled_value, number, python_function
 
 
 class History(NamedTuple):
@@ -151,7 +152,8 @@ class Binding:
             error = self.errors[0]
             if isinstance(error, KeyboardInterrupt):
                 raise error
-            return PolicyError(f"policy {name}: {type(error).__name__}: {error}")
+            where = _place_of(error)
+            return PolicyError(f"policy {name}: {type(error).__name__}: {error}{where}")
         bad = orders[orders["error"] != 0][0]
         if bad["error"] == 2:
             return PolicyError(
@@ -159,6 +161,17 @@ class Binding:
                 " block without cached children"
             )
         return PolicyError(f"policy {name}: a score was not a number (NaN)")
+
+
+def _place_of(error: BaseException) -> str:
+    """Say where a policy raised, unless that was in kvsim itself."""
+    from traceback import extract_tb
+
+    frames = extract_tb(error.__traceback__)
+    own = Path(__file__).parent
+    if not frames or Path(frames[-1].filename).parent == own:
+        return ""
+    return f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})"
 
 
 class Policy(ABC):
@@ -211,12 +224,25 @@ class Policy(ABC):
             if name not in known:
                 allowed = ", ".join(known) or "none"
                 raise ConfigError(f"{cls.__name__}: unknown parameter {name!r} (known: {allowed})")
-            values[name] = _parse(cls.__name__, name, text, known[name].default)
-        return cls(**values)
+            values[name] = _parse(cls.__name__, name, text, known[name])
+        for name, found in known.items():
+            is_needed = found.init and found.default is found.default_factory is dataclasses.MISSING
+            if is_needed and name not in values:
+                raise ConfigError(f"{cls.__name__}: {name} has no default: add ,{name}=VALUE")
+        try:
+            return cls(**values)
+        except TypeError as error:
+            raise ConfigError(
+                f"{cls.__name__}: cannot be made: {error}; parameters are fields of a dataclass"
+            ) from None
 
 
-def _parse(owner: str, name: str, text: str, default: object) -> object:
-    kind = type(default) if default is not None else str
+def _parse(owner: str, name: str, text: str, known: dataclasses.Field[Any]) -> object:
+    kind: type = type(known.default)
+    if known.default is None or known.default is dataclasses.MISSING:
+        written: str = getattr(known.type, "__name__", None) or str(known.type)
+        names = {"bool": bool, "int": int, "float": float}
+        kind = names.get(written.partition("|")[0].strip(), str)
     try:
         if kind is bool:
             return {"true": True, "false": False}[text.lower()]
@@ -252,7 +278,7 @@ class ScorePolicy(Policy):
         return binding
 
     def _score_of(self, *features: Any) -> float:
-        return float(self.score(Block(*features)))
+        return number(self.score(Block(*features)), "score()")
 
 
 class QueuePolicy(Policy):
@@ -279,8 +305,11 @@ class QueuePolicy(Policy):
         if self.compiled:
             binding.value = compiled_value(type(self))
         else:
-            binding.value = python_function(self.value, 1, 4, binding)
+            binding.value = python_function(self._value_of, 1, 4, binding)
         return binding
+
+    def _value_of(self, category: int, age_s: float, a: float, b: float, c: float) -> float:
+        return number(self.value(category, age_s, a, b, c), "value()")
 
 
 class EvictionPolicy(Policy):
@@ -335,7 +364,7 @@ class EvictionPolicy(Policy):
         def on_event(event: int, cache: int, block_id: int, where: int, n_blocks: float) -> float:
             handler = handlers[cache][event]
             if handler is None:
-                return float(copies[cache].victim())
+                return number(copies[cache].victim(), "victim()")
             handler(block_at(block_id, where, int(n_blocks)))
             return 0.0
 

@@ -35,10 +35,46 @@ def python_function(
     return ctypes.cast(pointer, ctypes.c_void_p).value or 0
 
 
+def number(value: Any, what: str) -> float:
+    """Return what a policy answered as a float.
+
+    Raises:
+        TypeError: it is no number.
+    """
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"{what} must return a number, got {value!r}") from None
+
+
+def _place(policy: type) -> str:
+    try:
+        return f"policy {inspect.getfile(policy)}:{policy.__name__}"
+    except (TypeError, OSError):  # made by exec, or typed in
+        return f"policy {policy.__name__}"
+
+
+def checked(policy: type, name: str, arguments: tuple[str, ...]) -> Callable[..., float]:
+    """Return a static method that is to be compiled.
+
+    Raises:
+        PolicyError: it is not static, or takes other arguments.
+    """
+    found = inspect.getattr_static(policy, name)
+    wanted = f"a @staticmethod of ({', '.join(arguments)})"
+    if not isinstance(found, staticmethod):
+        raise PolicyError(f"{_place(policy)}: with compiled = True {name} must be {wanted}")
+    given = tuple(inspect.signature(found.__func__).parameters)
+    if len(given) != len(arguments):
+        raise PolicyError(f"{_place(policy)}: {name} must be {wanted}, got ({', '.join(given)})")
+    function: Callable[..., float] = found.__func__
+    return function
+
+
 def compiled_score(policy: type[ScorePolicy]) -> int:
     from .records import N_FEATURES
 
-    score: Any = inner(policy.score)
+    score: Any = inner(checked(policy, "score", ("block",)))
     make: Any = Block
 
     def call(block_id: int, *features: float) -> float:
@@ -61,7 +97,8 @@ def compiled_event(policy: type[CompiledPolicy], function: Callable[..., float])
 
 
 def compiled_value(policy: type[QueuePolicy]) -> int:
-    value: Any = inner(policy.value)
+    names = ("category", "age_s", "a", "b", "c")
+    value: Any = inner(checked(policy, "value", names))
 
     def call(category: int, age_s: float, a: float, b: float, c: float) -> float:
         return float(value(category, age_s, a, b, c))
@@ -82,7 +119,7 @@ def c_function_of(policy: type, call: Callable[..., float], n_ints: int, n_float
             _COMPILED[policy] = c_function(call, n_ints, n_floats, name=name)
         except CompileError as error:
             raise PolicyError(
-                f"policy {inspect.getfile(policy)}:{policy.__name__}: cannot be compiled:"
+                f"{_place(policy)}: cannot be compiled:"
                 f" {error}; without compiled = True it runs as plain Python"
             ) from None
     return _COMPILED[policy]

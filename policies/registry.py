@@ -77,6 +77,8 @@ def make_policy(text: str) -> Policy:
         name, is_set, value = setting.partition("=")
         if not is_set:
             raise ConfigError(f"policy {address}: {setting!r} must be parameter=value")
+        if name.strip() in params:
+            raise ConfigError(f"policy {address}: {name.strip()} is given twice")
         params[name.strip()] = value.strip()
     return find_policy(address.strip()).with_params(params)
 
@@ -88,6 +90,8 @@ def find_policy(address: str) -> type[Policy]:
         ConfigError: unknown name.
         PolicyError: the address cannot be loaded, or is no policy.
     """
+    if address.endswith(".py"):
+        raise ConfigError(f"policy {address}: name its class, {address}:CLASS")
     if ":" not in address:
         address = POLICIES.get(address) or _installed_address(address)
     place, _, name = address.rpartition(":")
@@ -101,11 +105,21 @@ def find_policy(address: str) -> type[Policy]:
         raise PolicyError(f"policy {address}: {type(error).__name__}: {error}") from None
     policy = getattr(module, name, None)
     if policy is None:
-        raise PolicyError(f"policy {address}: {place} has no {name}")
+        others = ", ".join(
+            key
+            for key, value in vars(module).items()
+            if isinstance(value, type)
+            and issubclass(value, Policy)
+            and value.__module__ == getattr(module, "__name__", "")
+        )
+        hint = f"; it has {others}" if others else ""
+        raise PolicyError(
+            f"policy {address}: {place} has no {name or 'class without a name'}{hint}"
+        )
     if not (isinstance(policy, type) and issubclass(policy, Policy)):
         raise PolicyError(
-            f"policy {address}: {name} must be a subclass of ScorePolicy, QueuePolicy or"
-            " EvictionPolicy from kvsim.policies"
+            f"policy {address}: {name} must be a subclass of ScorePolicy, QueuePolicy,"
+            " SampledPolicy or EvictionPolicy from kvsim.policies"
         )
     missing = ", ".join(sorted(policy.__abstractmethods__))
     if missing:

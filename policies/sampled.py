@@ -13,7 +13,7 @@ from .. import ConfigError
 from ..kernels import inner, view
 from .base import Binding, Policy, Setting
 from .block import Block
-from .calls import c_function_of, python_function
+from .calls import c_function_of, checked, number, python_function
 from .records import Items
 
 
@@ -106,7 +106,7 @@ class SampledPolicy(Policy):
         def value(block_id: int, _row: int, _n_params: int, *numbers: float) -> float:
             block = make_block(block_id, *numbers[: N_FEATURES - 1])
             p = binding.params[int(block.category)].tolist()
-            return float(self.value(block, Moment(*numbers[N_FEATURES - 1 :]), p))
+            return number(self.value(block, Moment(*numbers[N_FEATURES - 1 :]), p), "value()")
 
         return python_function(value, 3, N_FEATURES - 1 + N_MOMENT, binding)
 
@@ -116,7 +116,7 @@ def _compiled(policy: type[SampledPolicy]) -> int:
     from .records import features, heaps_at, items_at
     from .sampling import lowest_by, moment
 
-    value: Any = inner(policy.value)
+    value: Any = inner(checked(policy, "value", ("block", "now", "p")))
     make_block: Any = Block
     make_moment: Any = Moment
 

@@ -4,7 +4,7 @@ As in `regret`, the requests that an instance finished are placed one at a time 
 admission, in a cache of the instance's blocks, those of the lower tiers added. With N full prompt
 blocks and H(C) of them hit by the optimum in C blocks, whatever the policy
 
-- computed >= N - H(all tiers), and computed or loaded from below a tier >= N - H(down to that tier);
+- computed >= N - H(all tiers), and computed or loaded from below a tier >= N - H(down to it);
 - with as little computed as that, H(all) - H(above) blocks are loaded from below; a tier that
   gives away what it loads must get each of them anew, one that keeps them each distinct one
   once (`tier_bounds`);

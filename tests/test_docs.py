@@ -141,3 +141,20 @@ def test_every_metric_is_described(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     page = text_of("docs/metrics.md")
     summary = json.loads((out / "summary.json").read_text())
     assert [key for key in summary if f"`{key}`" not in page] == []
+
+
+def test_the_policies_of_the_page_conform(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from kvsim.policies import Policy
+    from kvsim.policies.testing import check_policy
+
+    copy_sample(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    page = text_of("docs/policies.md")
+    code = "\n".join(code for kind, code in BLOCK.findall(page) if kind == "python")
+    names: dict[str, Any] = {"__name__": "page"}
+    exec(compile(code, "docs/policies.md", "exec"), names)
+    mine = [x for x in names.values() if isinstance(x, type) and x.__module__ == "page"]
+    assert len(mine) == 4
+    for policy in mine:
+        assert issubclass(policy, Policy)
+        check_policy(policy())

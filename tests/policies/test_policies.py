@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from marking_model import RltByEvents
 from replay_cases import NAMES, hits_of, random_accesses, setting_of, tree_of
 
-from kvsim import ConfigError, PolicyError
+from kvsim import ConfigError, KvsimError, PolicyError
 from kvsim.kernels import kernel
 from kvsim.policies import (
     POLICIES,
@@ -570,6 +570,8 @@ def test_every_policy_is_found_by_name_and_says_what_it_does() -> None:
         ("s3-fifo,promote_at=x", "promote_at must be int, got 'x'"),
         ("workload-aware,retag=maybe", "retag must be bool, got 'maybe'"),
         ("workload-aware,life_s", "'life_s' must be parameter=value"),
+        ("workload-aware,life_s=1,life_s=2", "life_s is given twice"),
+        ("mine.py", "name its class, mine.py:CLASS"),
     ],
 )
 def test_a_wrong_name_or_parameter_is_explained(text: str, message: str) -> None:
@@ -594,6 +596,74 @@ def test_a_file_that_is_no_policy_is_explained(tmp_path: File, source: str, mess
     with pytest.raises(PolicyError) as caught:
         make_policy(f"{path}:Mine")
     assert message in str(caught.value)
+
+
+MINE = """
+from dataclasses import dataclass
+from kvsim.policies import EvictionPolicy, QueuePolicy, SampledPolicy, ScorePolicy
+
+@dataclass
+class Needy(ScorePolicy):
+    weight: float
+    limit: "int | None" = None
+    def score(self, block):
+        return self.weight * block.last_access
+
+class Made(EvictionPolicy):
+    def __init__(self, size):
+        self.size = size
+    def add(self, block): pass
+    def remove(self, block): pass
+    def victim(self): pass
+
+class Bare(ScorePolicy):
+    compiled = True
+    def score(self, block):
+        return block.last_access
+
+class Short(SampledPolicy):
+    compiled = True
+    @staticmethod
+    def value(block):
+        return 1.0
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("Needy", "Needy: weight has no default: add ,weight=VALUE"),
+        ("Needy,weight=x", "weight must be float, got 'x'"),
+        ("Needy,weight=1,limit=y", "limit must be int, got 'y'"),
+        ("Made", "Made: cannot be made: .*argument: 'size'; parameters are fields"),
+        ("Other", "has no Other; it has Needy, Made, Bare, Short"),
+        ("Bare", r"with compiled = True score must be a @staticmethod of \(block\)"),
+        ("Short", r"value must be a @staticmethod of \(block, now, p\), got \(block\)"),
+    ],
+)
+def test_what_is_wrong_with_a_policy_of_ones_own_is_one_line(
+    tmp_path: File, text: str, message: str
+) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(MINE)
+    with pytest.raises(KvsimError, match=message) as caught:
+        hits_of(f"{path}:{text}", *random_accesses(np.random.default_rng(5)))
+    assert "\n" not in str(caught.value)
+    needy = make_policy(f"{path}:Needy,weight=2,limit=3")
+    assert (needy.weight, needy.limit) == (2.0, 3)  # type: ignore[attr-defined]
+
+
+def test_an_error_inside_a_policy_says_where(tmp_path: File) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "from kvsim.policies import ScorePolicy\n"
+        "class Mine(ScorePolicy):\n"
+        "    def score(self, block):\n"
+        "        return block.last_acess\n"
+    )
+    accesses = [model.Access((i,), float(i), 0) for i in range(4)]
+    with pytest.raises(PolicyError, match=r"no attribute 'last_acess'.* \(mine.py, line 4\)$"):
+        hits_of(f"{path}:Mine", accesses, 2)
 
 
 def test_a_policy_of_ones_own_is_loaded_from_a_file(tmp_path: File) -> None:
