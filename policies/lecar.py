@@ -37,6 +37,9 @@ from .streaks import NOBODY, came, follower, make_streak, name, see, went
 BY_LRU, BY_LFU = 0, 1
 """Lists of ghosts: who evicted them. The mark of a ghost is the number of uses before."""
 
+LEAST_WEIGHT = 0.01
+"""Of either rule, as in the authors' code: a weight of 0 would stay 0 whatever the other did."""
+
 ADDRESSES = ("generator", "streak", "ghosts", "items", "heaps")
 SIZES = ("n_items", "n_uses", "chosen")
 SHARES = ("lru_weight", "learning_rate", "discount")
@@ -57,7 +60,7 @@ def _learn(s: State, home: int) -> None:
         kept = math.exp(-s.learning_rate * regret * known.n_blocks)
         lru = s.lru_weight * (kept if known.list == BY_LRU else 1.0)
         lfu = (1.0 - s.lru_weight) * (kept if known.list == BY_LFU else 1.0)
-        s.lru_weight = lru / (lru + lfu)
+        s.lru_weight = min(max(lru / (lru + lfu), LEAST_WEIGHT), 1.0 - LEAST_WEIGHT)
         ghost = int(known.above)
     forget(s.ghosts, known_deepest)
 
@@ -110,7 +113,8 @@ class Lecar(CompiledPolicy):
     Vietri et al., "Driving Cache Replacement with ML-based LeCaR" (HotStorage 2018): each eviction
     is by one of the two, drawn by their weights; who evicted a block that returns while it is
     remembered loses weight, by the factor exp(-learning_rate * discount**uses since then).
-    Deviations: after the victim go the blocks above it
+    As in the authors' code, neither weight falls below 0.01. Deviations: a block that both rules
+    would evict is held against the one that was drawn; after the victim go the blocks above it
     that share its past, as long as the request needs room; only then is drawn again. The ghost
     lists are cut once a request, before its first eviction.
     """

@@ -542,7 +542,9 @@ class Lecar(Streaks):
                 away = self.n_uses - ghosts.pop(name)
                 regret = (0.005 ** (1 / self.capacity)) ** away
                 self.weights[rule] *= math.exp(-0.45 * regret)
-                self.weights = [w / sum(self.weights) for w in self.weights]
+                lru = self.weights[0] / sum(self.weights)
+                lru = min(max(lru, 0.01), 0.99)
+                self.weights = [lru, 1 - lru]
 
     def evicted(self, block: Cached) -> None:
         for ghosts in self.ghosts:

@@ -40,6 +40,7 @@ from kvsim.policies.base import Setting
 from kvsim.policies.clock import Clock
 from kvsim.policies.dynamo_multi_lru import DynamoMultiLru
 from kvsim.policies.gdsf import Gdsf
+from kvsim.policies.lecar import STATE as LECAR_STATE
 from kvsim.policies.lecar import Lecar
 from kvsim.policies.lfu import Lfu
 from kvsim.policies.lhd import Lhd
@@ -717,3 +718,21 @@ def test_names_of_ours_do_not_look_for_installed_packages() -> None:
         " find_policy('lru'); assert 'importlib.metadata' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_no_weight_of_lecar_is_lost_for_good(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the rule that was right for long stays alone when it is wrong."""
+    kept: list[np.ndarray] = []
+    made = Lecar.new_state
+
+    def new_state(self: Lecar, setting: Setting, cache: int) -> np.ndarray:
+        kept.append(made(self, setting, cache))
+        return kept[-1]
+
+    monkeypatch.setattr(Lecar, "new_state", new_state)
+    # blocks in turn, one more than there is room for: whoever evicts is wrong each time
+    loop = [model.Access((t % 9,), float(t), 0) for t in range(4000)]
+    hits_of("lecar,learning_rate=40", loop, 8)
+    weights = [float(state.view(LECAR_STATE)["lru_weight"][0]) for state in kept]
+    assert weights
+    assert all(0.01 <= weight <= 0.99 for weight in weights)
