@@ -9,6 +9,9 @@ markers of the page, all is generated; what stands outside them is kept.
 from __future__ import annotations
 
 import argparse
+import gzip
+import json
+import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -16,7 +19,7 @@ from typing import NamedTuple
 
 from run import DATA
 
-from kvsim.policies import POLICIES
+from kvsim.policies import POLICIES, find_policy
 from kvsim.studies.mrc import miss_ratio_curve
 from kvsim.traces.compiled import load_compiled
 from kvsim.traces.sample import sample_path
@@ -29,6 +32,9 @@ NEED_A_QUEUE = {"kvflow", "peek", "queue-informed-lru"}
 """Look at waiting requests: nobody waits in a cache-only replay, and so they are lru."""
 
 
+YARDSTICKS = ("infinite", "optimum")
+
+
 class Case(NamedTuple):
     """A trace and how much of it."""
 
@@ -37,6 +43,8 @@ class Case(NamedTuple):
     block_size: int
     trace_block_size: int | None
     n_requests: int | None
+    overlaps: bool = False
+    """Whether all sessions begin at time 0, each with its own gaps, not one after the other."""
 
 
 def cases(data: Path) -> list[Case]:
@@ -46,8 +54,9 @@ def cases(data: Path) -> list[Case]:
     coding = data / "weka-claude-code/sessions.jsonl.gz"
     found = [
         Case("Chat: mooncake/conversation", chat, 512, None, None),
-        Case("Software agents: lmcache/miniswe", agents, 16, 16, None),
-        Case("Coding sessions: weka/claude-code, first 5,000 requests", coding, 64, None, 5000),
+        Case("Software agents, one after the other: lmcache/miniswe", agents, 16, 16, None),
+        Case("The same agents, all at once", agents, 16, 16, None, overlaps=True),
+        Case("Coding sessions: weka/claude-code", coding, 64, None, None),
     ]
     there = [case for case in found if case.path.exists()]
     return there or [Case("The sample that kvsim ships", sample_path(), 512, None, None)]
@@ -62,13 +71,28 @@ def row(task: tuple[Case, str]) -> list[float]:
     return [ratio for _, ratio in table[policy]]
 
 
+def all_at_once(path: Path, folder: str) -> Path:
+    """Write a trace whose sessions all begin at time 0."""
+    with gzip.open(path, "rt") as lines:
+        rows = [json.loads(line) for line in lines]
+    start: dict[str, float] = {}
+    for row in rows:
+        row["timestamp"] -= start.setdefault(row["session"], row["timestamp"])
+    rows.sort(key=lambda row: row["timestamp"])
+    out = Path(folder) / f"{path.name.partition('.')[0]}.jsonl"
+    out.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return out
+
+
 def loaded(case: Case):
-    compiled = load_compiled(
-        [case.path],
-        block_size=case.block_size,
-        trace_block_size=case.trace_block_size,
-        partial_blocks=True,
-    )
+    with tempfile.TemporaryDirectory() as folder:
+        path = all_at_once(case.path, folder) if case.overlaps else case.path
+        compiled = load_compiled(
+            [path],
+            block_size=case.block_size,
+            trace_block_size=case.trace_block_size,
+            partial_blocks=True,
+        )
     if case.n_requests is not None:
         compiled = compiled.head(case.n_requests)
     n_blocks = compiled.tree.n_keys
@@ -78,15 +102,19 @@ def loaded(case: Case):
 def section(case: Case, pool: ProcessPoolExecutor) -> Iterator[str]:
     """One trace's table and what it says."""
     compiled, capacities = loaded(case)
-    names = [name for name in POLICIES if name not in NEED_A_QUEUE and name != "belady"]
+    names = [
+        name
+        for name in POLICIES
+        if name not in NEED_A_QUEUE and find_policy(name).kind() == "online"
+    ]
     ratios = dict(
         zip(
-            ["optimum", *names],
-            pool.map(row, [(case, name) for name in ["optimum", *names]]),
+            [*YARDSTICKS, *names],
+            pool.map(row, [(case, name) for name in [*YARDSTICKS, *names]]),
             strict=True,
         )
     )
-    optimum = ratios.pop("optimum")
+    infinite, optimum = (ratios.pop(name) for name in YARDSTICKS)
     mean = {name: sum(values) / len(values) for name, values in ratios.items()}
     best = [max(values[k] for values in ratios.values()) for k in range(len(SHARES))]
     yield f"## {case.title}\n\n"
@@ -97,6 +125,7 @@ def section(case: Case, pool: ProcessPoolExecutor) -> Iterator[str]:
     )
     yield "| policy | " + " | ".join(f"{c:,} blocks" for c in capacities) + " | regret |\n"
     yield "|---|" + "---:|" * (len(capacities) + 1) + "\n"
+    yield "| *infinite* | " + " | ".join(f"*{100 * r:.2f}*" for r in infinite) + " | |\n"
     yield "| *optimum* | " + " | ".join(f"*{100 * r:.2f}*" for r in optimum) + " | |\n"
     mean_optimum = sum(optimum) / len(optimum)
     for name in sorted(ratios, key=lambda name: (-mean[name], name)):
