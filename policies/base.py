@@ -103,6 +103,9 @@ class Binding:
     is_retagged: bool = False
     is_stamped_on_release: bool = False
     """Whether the last use of a block ends when its last user gives it up, in a timed run."""
+    is_stamped_on_hit: bool = False
+    """Whether, in a timed run, only a hit counts as a use of a block: one cached anew keeps the
+    time of what was in its memory before, long ago if nothing was ever hit there."""
     hears_misses: bool = False
     n_samples: int = 0
     """Candidates whose values are compared at an eviction; 0 for all. Of a sampled policy only,
@@ -128,6 +131,7 @@ class Binding:
         orders["event"] = self.event
         orders["is_retagged"] = self.is_retagged
         orders["is_stamped_on_release"] = self.is_stamped_on_release
+        orders["is_stamped_on_hit"] = self.is_stamped_on_hit
         orders["hears_misses"] = self.hears_misses
         if self.states:
             orders["state"] = self.states

@@ -74,6 +74,9 @@ MANY = 1 << 20
 """A policy answers with its victim's number, plus RUN_UNIT for every block that may go of it, up to
 MANY; without them all of its run may."""
 
+LONG_AGO_S = -1e15
+"""When a block was last used that never was, if hits alone count; finite, for products with 0."""
+
 NOT_A_CANDIDATE = 2
 """Error: a policy named a victim that is pinned, not resident, or has cached children."""
 

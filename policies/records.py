@@ -48,6 +48,7 @@ ORDER = np.dtype(
         ("span", "i8"),
         ("is_retagged", "i8"),
         ("is_stamped_on_release", "i8"),
+        ("is_stamped_on_hit", "i8"),
         ("at_most", "i8"),
         ("hears_misses", "i8"),
         ("error", "i8"),

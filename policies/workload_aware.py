@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from .. import ConfigError
 from .base import Binding, QueuePolicy, Setting
 
+STAMPS = ("access", "finish", "hit")
+
 
 @dataclass(frozen=True, kw_only=True)
 class WorkloadAware(QueuePolicy):
@@ -51,7 +53,9 @@ class WorkloadAware(QueuePolicy):
     censored: bool = False
     """Whether accesses without a reuse yet count in the fit."""
     stamp: str = "access"
-    """What a block's age counts from: the last access, or the finish of its last user."""
+    """What a block's age counts from: the last `access`, the `finish` of its last user, or the last
+    `hit` in its memory, whatever was cached there then (the authors' patch writes the time at hits
+    only, and does not reset it)."""
     lives: str = ""
     """Lifespans by category where they differ from `life_s`: CATEGORY:SECONDS+CATEGORY:SECONDS."""
     file: str = ""
@@ -77,11 +81,13 @@ class WorkloadAware(QueuePolicy):
 
     def bind(self, setting: Setting) -> Binding:
         arguments = self.fit_arguments(setting.category_names)
-        if self.stamp not in ("access", "finish"):
-            raise ConfigError(f"workload-aware: stamp must be access or finish, got {self.stamp!r}")
+        if self.stamp not in STAMPS:
+            allowed = ", ".join(STAMPS)
+            raise ConfigError(f"workload-aware: stamp must be one of {allowed}, got {self.stamp!r}")
         binding = super().bind(setting)
         binding.is_retagged = self.retag
         binding.is_stamped_on_release = self.stamp == "finish"
+        binding.is_stamped_on_hit = self.stamp == "hit"
         if not self.file:
             binding.fit_arguments = arguments
         return binding

@@ -286,7 +286,8 @@ def publish(
         item.hits = 0
         item.inserted = pools(c)[instance].n_inserted
         item.inserted_s = now_s
-        item.last_s = now_s
+        if order.is_stamped_on_hit == 0:
+            item.last_s = now_s
         item.clock = order.clock
         pools(c)[instance].n_inserted += 1
         parent_key(c)[b] = above

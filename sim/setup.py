@@ -13,7 +13,7 @@ from ..policies import Policy
 from ..policies.base import Binding, Setting
 from ..policies.infinite import Infinite
 from ..policies.lru import Lru
-from ..policies.order import ITEM, LRU_LIST, make_orders
+from ..policies.order import ITEM, LONG_AGO_S, LRU_LIST, make_orders
 from ..policies.reuse_fit import ReuseFit, make_reuse_fit, no_reuse_fit
 from ..traces.prefix_tree import PrefixTree
 from ..traces.schema import Trace
@@ -196,9 +196,12 @@ def prepare(
     n_children = np.zeros(1 if is_listed else len(copies), np.int32)
     free_strips = np.arange(n_strips - 1, -2, -1, dtype=np.int32)
     free_strips[-1] = n_strips - 1  # the height of the stack
+    items = np.zeros(n_items, ITEM)
+    if binding.is_stamped_on_hit:
+        items["last_s"] = LONG_AGO_S
     arrays = {
         "blocks": blocks,
-        "items": np.zeros(n_items, ITEM),
+        "items": items,
         "parent_key": np.full(n_items, -1, np.int32),
         "pools": pools,
         "orders": orders,
