@@ -61,13 +61,15 @@ def bound(
     `capacities` are usable blocks by tier, fastest first.
 
     Raises:
-        ConfigError: a capacity is not a whole number of blocks, at least 1, or nobody knows the
-            bandwidth of a tier.
+        ConfigError: a capacity is not a whole number of blocks, at least 1, nobody knows the
+            bandwidth of a tier, or no request names a block.
     """
     for name in list(capacities)[1:]:
         if name not in hardware.gb_per_s:
             raise ConfigError(f"the profile has no [link] to the {name}: give --{name}-gb-per-s")
     tree = compiled.tree
+    if len(tree.end) and not tree.path_blocks.any():
+        raise ConfigError(f"{compiled.trace.name}: its requests name no blocks to find again")
     tiers = tier_hits(tree, capacities)
     n_refused = int((tree.path_blocks > tiers[0].capacity_blocks).sum())
     traffic = [_traffic(link, tree.block_size, hardware) for link in links(tree, tiers)]

@@ -26,8 +26,9 @@ from kvsim.studies.interval_flow import Bundles, most_worth
 from kvsim.studies.optimum import optimum_replay
 from kvsim.studies.tier_bounds import links, tier_hits
 from kvsim.studies.weighted_bound import budget_bound, bundles, weighted_bound
-from kvsim.traces.compiled import CompiledTrace
+from kvsim.traces.compiled import CompiledTrace, load_compiled
 from kvsim.traces.prefix_tree import PrefixTree
+from kvsim.traces.sample import sample_path
 
 EXAMPLE: list[Path] = [(1, 1, 1), (2, 2, 2), (1, 1), (3, 3, 3)]
 """Cost rises with depth, four blocks fit: the unconstrained flow, its closed form and the best
@@ -255,6 +256,14 @@ def test_a_block_kept_below_is_written_once() -> None:
     # the pinned request fills the GPU, so every reuse is a load: of (1, 1) twice, (2, 2) once
     assert (link.loads, link.writes, link.writes_once) == (6, 6, 4)
     assert (link.lru_loads, link.lru_writes) == (6, 8)
+
+
+def test_a_trace_without_blocks_is_refused() -> None:
+    compiled = load_compiled([sample_path()], block_size=512).head(3)
+    end = np.full(3, -1, np.int32)
+    empty = replace(compiled, tree=replace(compiled.tree, end=end))
+    with pytest.raises(ConfigError, match="name no blocks to find again"):
+        bound(empty, {"gpu": 100}, hardware(RunConfig(), gb_per_s={}))
 
 
 def test_no_tier_at_all_is_refused() -> None:
