@@ -66,11 +66,14 @@ class Setting:
     first_part: Callable[[float], History] | None = None
     """Gives a share of the trace's requests, from the first on, to a policy that learns before the
     run and makes use of it after the last of them has arrived; None if there is no trace."""
-    rehearse: Callable[[Policy, float], int] | None = None
-    """Replays that share of the trace's requests, in file order, in one empty cache as large as
-    all of the run's under another policy: blocks hit. None if there is no trace."""
+    rehearse: Callable[[Policy, float, int], int] | None = None
+    """Replays that share of the trace's requests, in file order, in one empty cache of so many
+    blocks under another policy: blocks hit. None if there is no trace."""
     parent_keys: Callable[[], NDArray[np.int32]] | None = None
     """Gives the key of what is above each key, (n_keys,), -1 for none; None if nobody knows."""
+    path_lengths: Callable[[int], int] | None = None
+    """In a tier below the GPU, which sees no whole paths: gives the address of the record of
+    `path_lengths.PATH_LENGTHS` that is kept up to date for one of its caches."""
     block_size: int = 16
     """Tokens a block."""
     hits_go_down: bool = False

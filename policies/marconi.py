@@ -131,7 +131,8 @@ class Marconi(Policy):
     the blocks above it that were cached and last used by the same requests, one by one, as long as
     the request needs room; a use refreshes all blocks of a path, theirs only the last node; the
     range is that of a random sample, unless `n_samples` is 0; ages below a microsecond count as
-    one; alpha is tried by a cache-only replay in one cache as large as all.
+    one; alpha is tried by a cache-only replay in one cache as large as all, and, in a tier below
+    the GPU, as if that were the only one.
     """
 
     alpha: float = -1.0
@@ -164,12 +165,12 @@ class Marconi(Policy):
         n_requests = len(history.end)
         n_blocks = np.concatenate(([0], np.cumsum(history.n_blocks)))
         n_seen = n_blocks[np.maximum.accumulate(history.end) + 1]
-        n_fitting = int(
-            np.searchsorted(n_seen, setting.capacity_blocks * setting.n_caches, "right")
-        )
+        capacity_blocks = setting.capacity_blocks * setting.n_caches
+        n_fitting = int(np.searchsorted(n_seen, capacity_blocks, "right"))
         n = int(self.bootstrap * (n_fitting + 1))
         if n >= n_requests:
             return 0.0, np.inf
         share = (n + 0.5) / n_requests
-        hits = [setting.rehearse(replace(self, alpha=alpha), share) for alpha in ALPHAS]
+        tried = [replace(self, alpha=alpha) for alpha in ALPHAS]
+        hits = [setting.rehearse(policy, share, capacity_blocks) for policy in tried]
         return ALPHAS[int(np.argmax(hits))], float(history.arrival_s[n - 1])

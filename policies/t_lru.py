@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from .. import ConfigError
 from ..kernels import inner, view
-from .base import Block, CompiledPolicy, Setting
+from .base import Binding, Block, CompiledPolicy, Setting
 from .heaps import MEMBER, empty_heaps, heap_first, heap_push, heap_remove, members_at
 from .order import (
     EVENT_ADD,
@@ -106,7 +106,8 @@ class TLru(CompiledPolicy):
     shrink when its tail is evicted.
 
     Deviations: whole blocks, rounded so that no block is called safe that is not; SGLang's are
-    whole nodes of its tree, safe if their first token is; one Q and one xi for all, as there.
+    whole nodes of its tree, safe if their first token is; one Q and one xi for all, as there. In a
+    tier below the GPU, L is the longest path through a block that the GPUs above have worked on.
     """
 
     threshold_tokens: int = THRESHOLD_TOKENS
@@ -114,20 +115,34 @@ class TLru(CompiledPolicy):
     next_tokens: int = NEXT_TOKENS
     """Q: tokens that the next prompt of a conversation adds."""
 
+    def bind(self, setting: Setting) -> Binding:
+        if setting.path_lengths is None:
+            return super().bind(setting)
+        from .t_lru_below import TLruBelow
+
+        return TLruBelow(spare_blocks=self._spare_blocks(setting)).bind(setting)
+
     def event_function(self) -> Callable[..., float]:
         return _event
 
-    def new_state(self, setting: Setting, cache: int) -> NDArray[np.int64]:
+    def _spare_blocks(self, setting: Setting) -> int:
+        """Blocks behind L that are safe to lose.
+
+        Raises:
+            ConfigError: a parameter is negative.
+        """
         for name in ("threshold_tokens", "next_tokens"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"t-lru: {name} must be at least 0, got {getattr(self, name)}")
+        return max(0, self.threshold_tokens - self.next_tokens) // setting.block_size
+
+    def new_state(self, setting: Setting, cache: int) -> NDArray[np.int64]:
         state = np.zeros(1, STATE)
         items = np.zeros(setting.n_items, MEMBER)
         heap = empty_heaps(1, setting.n_items + 2)
         lengths = np.zeros(setting.n_items, np.int32)
-        spare_tokens = max(0, self.threshold_tokens - self.next_tokens)
         state["n_items"], state["paths"] = setting.n_items, make_paths(setting)
-        state["spare_blocks"] = spare_tokens // setting.block_size
+        state["spare_blocks"] = self._spare_blocks(setting)
         state["items"], state["heap"] = items.ctypes.data, heap.ctypes.data
         state["lengths"] = lengths.ctypes.data
         setting.keep(items, heap, lengths)

@@ -94,16 +94,6 @@ class ClusterConfig:
             raise ConfigError(f"cluster.instances must be in 1..4096, got {self.instances}")
 
 
-UNFIT_BELOW = {
-    "belady": "needs the future, which only the GPU's own pool can see; `kvsim bound` gives the"
-    " optimum of each tier",
-    "t-lru": "needs to know where conversations end, which a tier below the GPU is not told: all"
-    " blocks would count as ends; take lru",
-    "marconi": "chooses alpha by replaying requests, which a tier below the GPU does not see; give"
-    " it, as marconi,alpha=1",
-}
-"""Policies that cannot order a tier below the GPU, and why."""
-
 WRITES = ("write-through", "write-back", "selective")
 PLACEMENTS = ("private", "hashed", "shared")
 
@@ -160,9 +150,6 @@ class TierConfig:
             raise ConfigError(
                 f"{name}.inclusion: only a tier that is filled by write-back can be exclusive"
             )
-        policy, _, params = self.policy.partition(",")
-        if policy in UNFIT_BELOW and "alpha=" not in params:
-            raise ConfigError(f"{name}.policy: {policy} {UNFIT_BELOW[policy]}")
         if self.min_hits < 1:
             raise ConfigError(f"{name}.min_hits must be at least 1, got {self.min_hits}")
         if self.run_blocks < 1 or self.run_blocks & (self.run_blocks - 1):

@@ -37,12 +37,11 @@ def rehearsal_of(
     category: NDArray[np.int32],
     category_names: tuple[str, ...],
     *,
-    capacity_blocks: int,
     seed: int,
-) -> Callable[[Policy, float], int]:
+) -> Callable[[Policy, float, int], int]:
     """Return a function that replays a share of the requests under a policy: blocks hit."""
 
-    def rehearse(policy: Policy, share: float) -> int:
+    def rehearse(policy: Policy, share: float, capacity_blocks: int) -> int:
         from .prefix_replay import replay  # which offers rehearsals itself
 
         n = int(len(tree.end) * share)

@@ -14,6 +14,7 @@ from .recording import has_event_room, has_log_room
 from .records import MARK_ALLOWANCE, MARK_TRANSFERS, WAITING
 from .scheduler import commit, schedule
 from .state import State, instances, marks, orders, requests, sizes
+from .tier_paths import hear_of_arrival
 from .tiers import has_tier_error
 
 OK = 0
@@ -45,6 +46,8 @@ def enqueue(c: State, i: int, r: int) -> None:
         requests(c)[instance.waiting_tail].after = r
     instance.waiting_tail = r
     instance.n_waiting += 1
+    if sizes(c).tiers_hear:
+        hear_of_arrival(c, i, r)
     if instance.is_stepping == 0 and instance.now_s < request.arrival_s:
         instance.now_s = request.arrival_s
 

@@ -158,7 +158,6 @@ def replay(
         arrival_s,
         category.astype(np.int32),
         category_names,
-        capacity_blocks=capacity_blocks,
         seed=seed,
     )
     if not policy.is_uniform:

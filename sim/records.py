@@ -67,6 +67,8 @@ TIER = np.dtype(
         ("write", "i8"),
         ("min_hits", "i8"),
         ("is_exclusive", "i8"),
+        ("needs_future", "i8"),
+        ("lengths", "i8"),
         ("placement", "i8"),
         ("run_bits", "i8"),
         ("up_s", "f8"),
@@ -92,10 +94,11 @@ TIER = np.dtype(
     align=True,
 )
 """One cache of a tier. Addresses of TIER_BLOCK, int32, ITEM, ENTRY and float64; blocks of all its
-caches, number of its first one, its size (0: there is no such tier); how it is filled; its own
-link: seconds a block each way (0: none), to start, when it is free; blocks ever used, lists, uses
-and pins, batches begun and arrived; counters, in blocks (kept: came by on the way from the disk;
-refused: not stored because every block was being loaded; unloaded: left on loading)."""
+caches, number of its first one, its size (0: there is no such tier); how it is filled; whether its
+policy sees the future, address of the lengths of paths that it is told of (int32; 0: it is not);
+its own link: seconds a block each way (0: none), to start, when it is free; blocks ever used,
+lists, uses and pins, batches begun and arrived; counters, in blocks (kept: came by on the way from
+the disk; refused: not stored because every block was being loaded; unloaded: left on loading)."""
 
 TRANSFER = np.dtype(
     [

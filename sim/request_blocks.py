@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from ..kernels import inner
 from .kvcache import publish, release, take
 from .look_ahead import look_ahead
+from .next_use import next_use
 from .recording import sign_evictions
 from .state import (
     State,
@@ -18,14 +19,12 @@ from .state import (
     requests,
     segment_depth,
     segment_first_key,
-    segment_of,
     segment_parent,
     sizes,
     table_keys,
     tables,
-    use_offsets,
-    uses,
 )
+from .tier_paths import hear_of_length
 from .tiers import tier_loaded
 
 
@@ -74,26 +73,8 @@ def grow(c: State, i: int, r: int, upto: int, now_s: float) -> None:
             above = keys[k - 1] if k > 0 else -1
             publish(c, i, table[k], keys[k], above, k, request.category, now_s)
             request.n_published = k + 1
-            if sizes(c).n_uses > 0:
+            if sizes(c).needs_future:
                 items(c)[table[k]].next_use = next_use(c, i, keys[k])
-
-
-@inner
-def next_use(c: State, i: int, key: int) -> float:
-    """Row of the first request not yet admitted here that touches the key; infinity if none."""
-    if key >= sizes(c).n_segment_keys:
-        return np.inf
-    segment = segment_of(c)[key]
-    after = instances(c)[i].n_admitted
-    lo, hi = use_offsets(c)[segment], use_offsets(c)[segment + 1]
-    end = hi
-    while lo < hi:
-        middle = (lo + hi) // 2
-        if uses(c)[middle] >= after:
-            hi = middle
-        else:
-            lo = middle + 1
-    return float(uses(c)[lo]) if lo < end else np.inf
 
 
 @inner
@@ -121,6 +102,8 @@ def give_up_blocks(c: State, i: int, r: int, now_s: float) -> None:
     instance = instances(c)[i]
     request = requests(c)[r]
     table = tables(c)[i, request.table]
+    if sizes(c).tiers_hear:
+        hear_of_length(c, i, r, request.n_published)
     release(c, i, table, request.n_held, request.n_published, now_s)
     request.n_stored = 0
     free_tables(c)[i, instance.n_tables_free] = request.table

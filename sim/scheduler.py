@@ -17,6 +17,7 @@ from ..calibration.latency import step_seconds
 from ..kernels import inner
 from .admission import FCFS, bring_forward
 from .kvcache import index_private, lookup, take, tell_misses, touch
+from .next_use import next_use
 from .promotion import demote_last, finish_promotions, promote
 from .recording import log_step, record_event, sample, sign_evictions
 from .records import (
@@ -33,7 +34,6 @@ from .request_blocks import (
     block_count,
     give_up_blocks,
     grow,
-    next_use,
     publish_loaded,
     table_of,
     write_keys,
@@ -57,6 +57,7 @@ from .state import (
     table_keys,
     tables,
 )
+from .tier_paths import hear_of_turn
 from .tiers import WRITE_THROUGH, send, tier_load, tier_load_s, tier_lookup, tier_touch
 
 
@@ -326,6 +327,8 @@ def _leave_queue(c: State, i: int, r: int, hits: int, now_s: float) -> None:
     request = requests(c)[r]
     block_size = sizes(c).block_size
     instance.n_admitted = max(instance.n_admitted, r + 1)
+    if sizes(c).tiers_hear:
+        hear_of_turn(c, i, r)
     instance.last_admitted = r
     record_event(c, ADMITTED, i, r, -1, now_s)
     table = table_of(c, i, r)
@@ -344,7 +347,7 @@ def _leave_queue(c: State, i: int, r: int, hits: int, now_s: float) -> None:
     for k in range(held, hits):
         b = np.int64(tables(c)[i, table, k])
         touch(c, i, b, k, request.category, now_s)
-        if sizes(c).n_uses > 0:
+        if sizes(c).needs_future:
             items(c)[b].next_use = next_use(c, i, table_keys(c)[i, table, k])
     request.n_held = hits
     request.n_published = hits
@@ -400,6 +403,8 @@ def _wait_for_promotion(c: State, i: int, r: int, now_s: float) -> None:
     instance = instances(c)[i]
     request = requests(c)[r]
     instance.n_admitted = max(instance.n_admitted, r + 1)
+    if sizes(c).tiers_hear:
+        hear_of_turn(c, i, r)
     instance.last_admitted = r
     record_event(c, ADMITTED, i, r, -1, now_s)
     request.is_promoted = 0

@@ -132,19 +132,14 @@ def prepare(
         category_names=names,
         seed=seed,
         first_part=first_part_of(tree, trace.arrival_s, category),
-        rehearse=rehearsal_of(
-            tree,
-            trace.arrival_s,
-            category,
-            names,
-            capacity_blocks=(n_blocks - 1) * n_instances,
-            seed=seed,
-        ),
+        rehearse=rehearsal_of(tree, trace.arrival_s, category, names, seed=seed),
         parent_keys=parent_keys_of(tree, n_private),
         block_size=block_size,
         hits_go_down=True,
     )
-    binding = Binding(mode=LRU_LIST) if type(policy) in (Lru, Infinite) else policy.bind(setting)
+    # the list keeps nothing of a block that a tier below could be told
+    is_list = type(policy) in (Lru, Infinite) and not (tiers and tiers.need_history)
+    binding = Binding(mode=LRU_LIST) if is_list else policy.bind(setting)
 
     def make_fit(binding: Binding) -> ReuseFit:
         if binding.fit_arguments is None:
@@ -152,10 +147,11 @@ def prepare(
         return make_reuse_fit(tree.parent, tree.n_blocks, len(names), **binding.fit_arguments)
 
     fit = make_fit(binding)
-    is_offline = policy.needs_future
-    if is_offline:
+    n_segments = len(tree.parent)
+    segments = np.arange(n_segments, dtype=np.int32)
+    if policy.needs_future or (tiers and tiers.need_future):
         use_offsets, uses = tree.uses(fits)
-        segment_of = np.repeat(np.arange(len(tree.parent), dtype=np.int32), tree.n_blocks)
+        segment_of = np.repeat(segments, tree.n_blocks)
     else:
         use_offsets, uses = np.zeros(1, np.int64), np.zeros(0, np.int32)
         segment_of = np.zeros(0, np.int32)
@@ -164,7 +160,21 @@ def prepare(
     n_tables = engine.max_num_seqs + 1
     if tiers:  # who waits for a lower tier has one
         n_tables += engine.max_num_seqs + 2 * tiers.prefetch_lead
-    below = tier_state(tiers, setting, n_gpu_blocks=n_blocks, max_num_seqs=engine.max_num_seqs)
+
+    def run_of() -> NDArray[np.int32]:
+        """(n_keys,): the segment of each shared key; a request's private keys are a run too."""
+        rows = np.arange(n_segments, n_segments + n, dtype=np.int32)
+        return np.concatenate((np.repeat(segments, tree.n_blocks), np.repeat(rows, n_private)))
+
+    below = tier_state(
+        tiers,
+        setting,
+        n_gpu_blocks=n_blocks,
+        max_num_seqs=engine.max_num_seqs,
+        n_runs=n_segments + n,
+        run_of=run_of,
+    )
+    tiers_hear = below.sizes["tiers_hear"] > 0
     instances = np.zeros(n_instances, INSTANCE)
     instances["waiting_head"] = instances["waiting_tail"] = -1
     instances["head_request"] = instances["last_sample"] = -1
@@ -221,6 +231,8 @@ def prepare(
         "segment_of": segment_of,
         "uses": uses,
         "use_offsets": use_offsets,
+        "use_at": use_offsets[:-1] * 1 if tiers_hear else np.zeros(0, np.int64),
+        "was_admitted": np.zeros(n if tiers_hear else 0, np.int32),
         "tables": np.empty((n_instances, n_tables, longest), np.int32),
         "table_keys": np.empty((n_instances, n_tables, longest), np.int32),
         "free_tables": np.tile(np.arange(n_tables, dtype=np.int32), (n_instances, 1)),
@@ -246,15 +258,18 @@ def prepare(
         "n_strips": n_strips,
         "n_places": n_places,
         "n_requests": n,
-        "n_segments": len(tree.parent),
+        "n_segments": n_segments,
         "n_uses": len(uses),
         "n_segment_keys": len(segment_of),
+        "n_heard_segments": len(use_offsets) - 1 if tiers_hear else 0,
+        "n_heard_requests": n if tiers_hear else 0,
         "n_tables": n_tables,
         "n_table_blocks": longest,
         "n_log": n_log,
         "n_samples": N_SAMPLES,
         "n_events": n_events,
         "is_listed": int(is_listed),
+        "needs_future": int(policy.needs_future),
         "block_size": block_size,
         "n_blocks": n_blocks,
         "max_num_seqs": engine.max_num_seqs,

@@ -39,12 +39,16 @@ SIZES = (
     "n_segments",
     "n_uses",
     "n_segment_keys",
+    "n_heard_segments",
+    "n_heard_requests",
     "n_tables",
     "n_table_blocks",
     "n_log",
     "n_samples",
     "n_events",
     "is_listed",
+    "needs_future",
+    "tiers_hear",
     "block_size",
     "n_blocks",
     "max_num_seqs",
@@ -93,6 +97,8 @@ ARRAYS: dict[str, Any] = {
     "segment_of": np.int32,
     "uses": np.int32,
     "use_offsets": np.int64,
+    "use_at": np.int64,
+    "was_admitted": np.int32,
     "tables": np.int32,
     "table_keys": np.int32,
     "free_tables": np.int32,
@@ -184,11 +190,16 @@ segment_depth = _array("segment_depth", "n_segments")
 segment_first_key = _array("segment_first_key", "n_segments")
 """(n_segments,)"""
 segment_of = _array("segment_of", "n_segment_keys")
-"""(n_segment_keys,): segment of a key; empty unless the policy needs the future."""
+"""(n_segment_keys,): segment of a key; empty unless a policy needs the future."""
 uses = _array("uses", "n_uses")
 """(n_uses,): requests that touch each segment, in order of arrival; empty likewise."""
 use_offsets = _array("use_offsets", "n_segments + 1")
 """(n_segments + 1,): where the uses of each segment start."""
+use_at = _array("use_at", "n_heard_segments")
+"""(n_heard_segments,): which of the uses is the first not known to be admitted; empty unless a
+tier's policy is told of whole requests."""
+was_admitted = _array("was_admitted", "n_heard_requests")
+"""(n_heard_requests,): whether a request has had a turn; empty likewise."""
 
 
 # The open step and the running requests of each instance.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,7 @@ from ..policies import Policy
 from ..policies.base import Binding, Setting
 from ..policies.lru import Lru
 from ..policies.order import ITEM, LRU_LIST, ORDER, make_orders
+from ..policies.path_lengths import make_path_lengths
 from .config import PLACEMENTS, WRITES, HostConfig, TierConfig
 from .records import N_TIERS, TIER, TIER_BLOCK, TRANSFER
 from .tiers import DISK, HOST, PEER, RING
@@ -59,6 +62,20 @@ class TierChoices:
         """Whether some cache is used by several instances."""
         return any(tier.config.placement != "private" for tier in self.tiers.values())
 
+    @property
+    def need_future(self) -> bool:
+        """Whether the policy of some tier does."""
+        return any(tier.policy.needs_future for tier in self.tiers.values())
+
+    @property
+    def need_history(self) -> bool:
+        """Whether what the GPU evicts goes to tiers, and a policy there asks for its past."""
+        first = next((self.tiers[name].config for name in TIER_NAMES if name in self.tiers), None)
+        host = self.tiers.get("host")
+        has_ring = host is not None and getattr(host.config, "ring_blocks", 0) > 0
+        is_filled = has_ring or (first is not None and first.write == "write-back")
+        return is_filled and any(type(tier.policy) is not Lru for tier in self.tiers.values())
+
     def n_blocks(self, n_instances: int) -> int:
         """Blocks of all caches."""
         return sum(
@@ -79,10 +96,20 @@ class TierState:
 
 
 def tier_state(
-    choices: TierChoices | None, setting: Setting, *, n_gpu_blocks: int, max_num_seqs: int
+    choices: TierChoices | None,
+    setting: Setting,
+    *,
+    n_gpu_blocks: int,
+    max_num_seqs: int,
+    n_runs: int,
+    run_of: Callable[[], NDArray[np.int32]],
 ) -> TierState:
-    """Lay out the empty tiers of all instances; `setting` is the GPU policy's."""
+    """Lay out the empty tiers of all instances; `setting` is the GPU policy's.
+
+    `run_of` gives the run of each key, (n_keys,), as `path_lengths` has it, of `n_runs`.
+    """
     n = setting.n_caches
+    runs = _Runs(n_runs, run_of)
     tiers = np.zeros(N_TIERS * n, TIER)
     orders = np.zeros(N_TIERS * n, ORDER)
     orders["mode"] = LRU_LIST
@@ -107,10 +134,10 @@ def tier_state(
             if isinstance(choice.config, HostConfig) and choice.config.ring_blocks:
                 ring_window = choice.config.ring_window
                 choice, kept = _divided(choice, choice.config)
-                bindings["ring"] = _bind(kept, setting, n, RING)
+                bindings["ring"] = _bind(kept, setting, n, RING, runs, tiers)
                 at = slice(RING * n, (RING + 1) * n)
                 _fill(tiers[at], orders[at], kept.config, bindings["ring"], block_bytes, n)
-            binding = _bind(choice, setting, n_caches, number)
+            binding = _bind(choice, setting, n_caches, number, runs, tiers)
             if binding.fit_arguments is not None:
                 known = fitted.fit_arguments
                 if known is not None and repr(known) != repr(binding.fit_arguments):
@@ -129,6 +156,7 @@ def tier_state(
     return TierState(
         sizes={
             "has_tiers": int(first is not None),
+            "tiers_hear": int(bool(tiers["needs_future"].any() or tiers["lengths"].any())),
             "first_tier_write": WRITES.index(first.write) if first else 0,
             "min_gpu_hits": first.min_hits if first is not None and is_selective else 0,
             "is_fair": int(is_fair),
@@ -160,8 +188,47 @@ def _divided(choice: TierChoice, config: HostConfig) -> tuple[TierChoice, TierCh
     return replace(choice, config=rest), TierChoice(config=kept, policy=Lru())
 
 
-def _bind(choice: TierChoice, setting: Setting, n_caches: int, number: int) -> Binding:
-    """Tie a tier's policy to this run; lru needs no order of its own."""
+class _Runs:
+    """Runs of keys that are used by the same requests."""
+
+    def __init__(self, n_runs: int, run_of: Callable[[], NDArray[np.int32]]) -> None:
+        self.n_runs = n_runs
+        self._make = run_of
+
+    @cached_property
+    def of(self) -> NDArray[np.int32]:
+        """(n_keys,): the run of each key."""
+        return self._make()
+
+
+def _bind(
+    choice: TierChoice,
+    setting: Setting,
+    n_caches: int,
+    number: int,
+    runs: _Runs,
+    tiers: NDArray[Any],
+) -> Binding:
+    """Tie a tier's policy to this run; lru needs no order of its own.
+
+    What it wants to know of whole requests is noted in its caches, of all `tiers`.
+    """
+    n = setting.n_caches
+    caches = tiers[number * n : (number + 1) * n]
+    is_private = choice.config.placement == "private"
+    told: dict[int, tuple[NDArray[Any], ...]] = {}
+
+    def path_lengths(cache: int) -> int:
+        """Caches that all instances use hear of all requests, so they have the same lengths."""
+        cache = cache if is_private else 0
+        if cache not in told:
+            lengths = np.zeros(runs.n_runs, np.int32)
+            told[cache] = make_path_lengths(runs.of, lengths), lengths
+            caches["lengths"][slice(cache, cache + 1) if is_private else slice(None)] = (
+                lengths.ctypes.data
+            )
+        return int(told[cache][0].ctypes.data)
+
     own = Setting(
         n_items=n_caches * choice.config.blocks,
         n_caches=n_caches,
@@ -170,12 +237,15 @@ def _bind(choice: TierChoice, setting: Setting, n_caches: int, number: int) -> B
         category_names=setting.category_names,
         seed=setting.seed + number,
         first_part=setting.first_part,
+        rehearse=setting.rehearse,
         parent_keys=setting.parent_keys,
+        path_lengths=path_lengths,
         block_size=setting.block_size,
     )
     is_list = type(choice.policy) is Lru
     binding = Binding(mode=LRU_LIST) if is_list else choice.policy.bind(own)
-    binding.kept_alive.append(own)
+    binding.kept_alive += [own, runs, told]
+    caches["needs_future"] = choice.policy.needs_future
     return binding
 
 

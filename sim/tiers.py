@@ -47,6 +47,7 @@ from ..policies.order import (
     remove,
     victim,
 )
+from .next_use import next_use_below
 from .records import MARK_TRANSFERS, N_TIERS, TIER_BLOCK
 from .state import State, instances, links, marks, requests, sizes, tier_orders, tiers, transfers
 
@@ -112,6 +113,16 @@ def slot_of(tier: Tier, key: int) -> int:
 def held(tier: Tier, key: int) -> int:
     """Return the block of a cache that holds a key, on its way or ready; -1 if none does."""
     return int(_slots(tier)[slot_of(tier, key)])
+
+
+@seldom
+def future_of(c: State, q: int, key: int) -> float:
+    """Row of the next request that uses a key, to the policy of cache `q`; 0 if it may not know."""
+    tier = tiers(c)[q]
+    if tier.needs_future == 0:
+        return 0.0
+    i = q % sizes(c).n_instances if tier.placement == PRIVATE else -1
+    return float(next_use_below(c, i, key))
 
 
 @seldom
@@ -301,6 +312,7 @@ def _tell_miss(c: State, q: int, key: int, depth: int, category: int, now_s: flo
     item.hits = 0
     item.inserted = item.last = tier.n_uses
     item.inserted_s = item.last_s = now_s
+    item.next_use = future_of(c, q, key)
     item.clock = order.clock
     notify(order, tier_items(tier), tier.n_all, EVENT_MISS)
 
@@ -399,6 +411,7 @@ def settle(
     item.hits = 0
     item.inserted = item.last = tier.n_uses
     item.inserted_s = item.last_s = now_s
+    item.next_use = future_of(c, q, key)
     item.clock = order.clock
     tier.n_uses += 1
     if order.mode == HOOKED:

@@ -129,9 +129,7 @@ def test_alpha_is_the_one_of_most_hits_on_the_start_of_the_trace() -> None:
             n_keys=tree.n_keys,
             capacity_blocks=capacity,
             first_part=first_part_of(tree, arrival_s, category),
-            rehearse=rehearsal_of(
-                tree, arrival_s, category, NAMES, capacity_blocks=capacity, seed=1
-            ),
+            rehearse=rehearsal_of(tree, arrival_s, category, NAMES, seed=1),
         )
         names = {a.path[:d] for a in accesses for d in range(1, len(a.path) + 1)}
         seen: set[model.Path] = set()
