@@ -80,6 +80,11 @@ class Setting:
     """Whether a request's hits are told from the start of its path on, not from their end."""
     kept_alive: list[Any] = field(default_factory=list)
 
+    @property
+    def is_below(self) -> bool:
+        """Whether the cache is a tier below the GPU."""
+        return self.path_lengths is not None
+
     def above(self) -> NDArray[np.int32]:
         """(n_keys,): the key above each key, -1 for none, and for all if nobody knows."""
         if self.parent_keys is None:

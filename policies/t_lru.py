@@ -116,7 +116,7 @@ class TLru(CompiledPolicy):
     """Q: tokens that the next prompt of a conversation adds."""
 
     def bind(self, setting: Setting) -> Binding:
-        if setting.path_lengths is None:
+        if not setting.is_below:
             return super().bind(setting)
         from .t_lru_below import TLruBelow
 

@@ -1,8 +1,9 @@
 """The next request that uses a block, for policies that know the future, compiled.
 
-The GPU's own pool asks for the first row that comes after all it has admitted. A tier below asks
-for the first request, in file order, that has not been admitted yet and may still come to it: of a
-cache that one instance uses, none that was routed to another instance.
+The GPU's own pool takes the first row that comes after all it has admitted. A tier below takes the
+first one, in file order, that is not over for it: over is a request that was admitted, by any
+instance that uses the cache; and to a cache of one instance also who went to another one, as soon
+as a later row is admitted here. So the clocks of instances that share nothing do not matter.
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ from ..kernels import inner, seldom
 from .state import (
     State,
     instances,
+    n_over,
     requests,
     segment_of,
     sizes,
-    use_at,
     use_offsets,
     uses,
     was_admitted,
@@ -42,25 +43,27 @@ def next_use(c: State, i: int, key: int) -> float:
 
 
 @seldom
-def next_use_below(c: State, i: int, key: int) -> float:
-    """Row of the first request that may still bring a use of the key to a cache below the GPU.
+def _is_over(c: State, i: int, r: int) -> bool:
+    """Whether request `r` brings no use any more to the cache of instance `i`, or of all."""
+    where = requests(c)[r].instance
+    if i == sizes(c).n_instances or where == i:
+        return bool(was_admitted(c)[r])
+    return bool(where >= 0 and r < instances(c)[i].n_admitted)
 
-    The cache is that of instance `i`, or of all if that is -1. What all have behind them is passed
-    over once: a request is admitted once.
+
+@seldom
+def next_use_below(c: State, i: int, key: int) -> float:
+    """Row of the next request that uses a key, to a cache below the GPU; infinity if none.
+
+    The cache is that of instance `i`, or of all if that is their number. Who is over stays so: each
+    use is passed once.
     """
     if key >= sizes(c).n_segment_keys:
         return np.inf
     segment = segment_of(c)[key]
-    at = np.int64(use_at(c)[segment])
-    end = use_offsets(c)[segment + 1]
-    while at < end and was_admitted(c)[uses(c)[at]]:
+    first, end = use_offsets(c)[segment], use_offsets(c)[segment + 1]
+    at = np.int64(first + n_over(c)[i, segment])
+    while at < end and _is_over(c, i, np.int64(uses(c)[at])):
         at += 1
-    use_at(c)[segment] = at
-    if i >= 0:
-        while at < end:
-            row = uses(c)[at]
-            where = requests(c)[row].instance
-            if was_admitted(c)[row] == 0 and (where < 0 or where == i):
-                break
-            at += 1
+    n_over(c)[i, segment] = at - first
     return float(uses(c)[at]) if at < end else np.inf

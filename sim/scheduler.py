@@ -326,9 +326,10 @@ def _leave_queue(c: State, i: int, r: int, hits: int, now_s: float) -> None:
     instance = instances(c)[i]
     request = requests(c)[r]
     block_size = sizes(c).block_size
-    instance.n_admitted = max(instance.n_admitted, r + 1)
+    n_admitted = instance.n_admitted
+    instance.n_admitted = max(n_admitted, r + 1)
     if sizes(c).tiers_hear:
-        hear_of_turn(c, i, r)
+        hear_of_turn(c, i, r, n_admitted)
     instance.last_admitted = r
     record_event(c, ADMITTED, i, r, -1, now_s)
     table = table_of(c, i, r)
@@ -402,9 +403,10 @@ def _wait_for_promotion(c: State, i: int, r: int, now_s: float) -> None:
     """The queue's head is to run, and its blocks are still on their way: like a load on demand."""
     instance = instances(c)[i]
     request = requests(c)[r]
-    instance.n_admitted = max(instance.n_admitted, r + 1)
+    n_admitted = instance.n_admitted
+    instance.n_admitted = max(n_admitted, r + 1)
     if sizes(c).tiers_hear:
-        hear_of_turn(c, i, r)
+        hear_of_turn(c, i, r, n_admitted)
     instance.last_admitted = r
     record_event(c, ADMITTED, i, r, -1, now_s)
     request.is_promoted = 0

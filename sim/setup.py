@@ -174,7 +174,8 @@ def prepare(
         n_runs=n_segments + n,
         run_of=run_of,
     )
-    tiers_hear = below.sizes["tiers_hear"] > 0
+    n_users = n_instances + 1 if tiers and tiers.need_future else 0
+    n_heard = n if below.sizes["tiers_hear"] else 0
     instances = np.zeros(n_instances, INSTANCE)
     instances["waiting_head"] = instances["waiting_tail"] = -1
     instances["head_request"] = instances["last_sample"] = -1
@@ -231,8 +232,8 @@ def prepare(
         "segment_of": segment_of,
         "uses": uses,
         "use_offsets": use_offsets,
-        "use_at": use_offsets[:-1] * 1 if tiers_hear else np.zeros(0, np.int64),
-        "was_admitted": np.zeros(n if tiers_hear else 0, np.int32),
+        "n_over": np.zeros((n_users, n_segments), np.int32),
+        "was_admitted": np.zeros(n_heard, np.int32),
         "tables": np.empty((n_instances, n_tables, longest), np.int32),
         "table_keys": np.empty((n_instances, n_tables, longest), np.int32),
         "free_tables": np.tile(np.arange(n_tables, dtype=np.int32), (n_instances, 1)),
@@ -261,8 +262,8 @@ def prepare(
         "n_segments": n_segments,
         "n_uses": len(uses),
         "n_segment_keys": len(segment_of),
-        "n_heard_segments": len(use_offsets) - 1 if tiers_hear else 0,
-        "n_heard_requests": n if tiers_hear else 0,
+        "n_users": n_users,
+        "n_heard": n_heard,
         "n_tables": n_tables,
         "n_table_blocks": longest,
         "n_log": n_log,

@@ -39,8 +39,8 @@ SIZES = (
     "n_segments",
     "n_uses",
     "n_segment_keys",
-    "n_heard_segments",
-    "n_heard_requests",
+    "n_users",
+    "n_heard",
     "n_tables",
     "n_table_blocks",
     "n_log",
@@ -97,7 +97,7 @@ ARRAYS: dict[str, Any] = {
     "segment_of": np.int32,
     "uses": np.int32,
     "use_offsets": np.int64,
-    "use_at": np.int64,
+    "n_over": np.int32,
     "was_admitted": np.int32,
     "tables": np.int32,
     "table_keys": np.int32,
@@ -195,11 +195,11 @@ uses = _array("uses", "n_uses")
 """(n_uses,): requests that touch each segment, in order of arrival; empty likewise."""
 use_offsets = _array("use_offsets", "n_segments + 1")
 """(n_segments + 1,): where the uses of each segment start."""
-use_at = _array("use_at", "n_heard_segments")
-"""(n_heard_segments,): which of the uses is the first not known to be admitted; empty unless a
-tier's policy is told of whole requests."""
-was_admitted = _array("was_admitted", "n_heard_requests")
-"""(n_heard_requests,): whether a request has had a turn; empty likewise."""
+n_over = _array("n_over", "n_users, n_segments")
+"""(n_users, n_segments): uses of each segment that are over, by instance, and for caches of all:
+see `next_use`. n_users is 0 unless a tier's policy needs the future."""
+was_admitted = _array("was_admitted", "n_heard")
+"""(n_heard,): whether a request has had a turn; empty unless a tier's policy hears of that."""
 
 
 # The open step and the running requests of each instance.

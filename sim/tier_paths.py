@@ -13,6 +13,7 @@ from ..policies.order import HOOKED, SCORED, add, numbers_at, remove
 from .records import N_TIERS
 from .state import (
     State,
+    instances,
     requests,
     segment_depth,
     segment_first_key,
@@ -27,26 +28,31 @@ from .tiers import PRIVATE, cache_of, future_of, held, tier_heaps, tier_items
 
 @seldom
 def hear_of_arrival(c: State, i: int, r: int) -> None:
-    """Request `r` goes to instance `i`: caches of the others need not wait for it any more."""
+    """Request `r` goes to instance `i`; who has admitted later rows need not wait for it now."""
     n = sizes(c).n_instances
     for t in range(N_TIERS):
         tier = tiers(c)[t * n]
         if tier.needs_future and tier.placement == PRIVATE:
             for other in range(n):
-                if other != i:
+                if other != i and r < instances(c)[other].n_admitted:
                     _look_on(c, t, other, r)
 
 
 @seldom
-def hear_of_turn(c: State, i: int, r: int) -> None:
-    """Request `r` is admitted: it is no use to come any more, and as long as its tokens so far."""
-    n = sizes(c).n_instances
+def hear_of_turn(c: State, i: int, r: int, before: int) -> None:
+    """Request `r` is admitted, where rows below `before` were: those up to it are over now."""
     is_first = was_admitted(c)[r] == 0
     was_admitted(c)[r] = 1
-    if is_first:
-        for t in range(N_TIERS):
-            if tiers(c)[t * n].needs_future:
+    for t in range(N_TIERS):
+        tier = tiers(c)[t * sizes(c).n_instances]
+        if tier.needs_future:
+            if is_first:
                 _look_on(c, t, i, r)
+            if tier.placement == PRIVATE:
+                for row in range(before, r):
+                    where = requests(c)[row].instance
+                    if where >= 0 and where != i:
+                        _look_on(c, t, i, row)
     hear_of_length(c, i, r, requests(c)[r].known // sizes(c).block_size)
 
 

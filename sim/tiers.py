@@ -121,8 +121,8 @@ def future_of(c: State, q: int, key: int) -> float:
     tier = tiers(c)[q]
     if tier.needs_future == 0:
         return 0.0
-    i = q % sizes(c).n_instances if tier.placement == PRIVATE else -1
-    return float(next_use_below(c, i, key))
+    n = sizes(c).n_instances
+    return float(next_use_below(c, q % n if tier.placement == PRIVATE else n, key))
 
 
 @seldom
