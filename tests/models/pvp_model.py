@@ -153,10 +153,11 @@ class PvpInstance(TierInstance):
             self.fall(ring.line[0], self.now_s)
         if is_known:
             ring.n_kept += 1
-            ring.put(key, self.now_s)
+            ring.put(key, self.names.depth(key), self.now_s, self.now_s)
         else:
             ring.n_stored += 1
-            ring.put(key, self.sent_s(ring, self.now_s, self.now_s, from_gpu=True))
+            sent_s = self.sent_s(ring, self.now_s, self.now_s, from_gpu=True)
+            ring.put(key, self.names.depth(key), sent_s, self.now_s)
         ring.user_of[key] = user
         n_later = sum(ring.user_of[other] >= user for other in ring.line)
         ring.line.insert(n_later, key)
@@ -169,12 +170,12 @@ class PvpInstance(TierInstance):
         ready_s = ring.ready_s.pop(key)
         ring.line.remove(key)
         ring.n_evicted += 1
-        has_room, dropped = host.make_room()
+        has_room, dropped = host.make_room(now_s)
         if not has_room:
             host.n_refused += 1
             return
         host.n_kept += 1
-        host.put(key, ready_s)
+        host.put(key, self.names.depth(key), ready_s, now_s)
         below = self.tiers.index(host) + 1
         is_passed_on = below < len(self.tiers) and self.tiers[below].write == "write-back"
         if dropped is not None and is_passed_on:

@@ -76,6 +76,7 @@ class Names:
 
     def __init__(self) -> None:
         self.number: dict[object, int] = {}
+        self.depths: list[int] = []
 
     def keys(self, request: Request, n_tokens: int, block_size: int) -> list[int]:
         """Keys of the full blocks among the first `n_tokens` tokens."""
@@ -83,8 +84,14 @@ class Names:
         for k in range(n_tokens // block_size):
             tokens = tuple(request.token(p) for p in range(k * block_size, (k + 1) * block_size))
             name = (keys[-1] if keys else None, tokens)
+            if name not in self.number:
+                self.depths.append(k)
             keys.append(self.number.setdefault(name, len(self.number)))
         return keys
+
+    def depth(self, key: int) -> int:
+        """Blocks before a key's."""
+        return self.depths[key]
 
 
 class Pool:
@@ -183,6 +190,9 @@ class Instance:
         if not self.settings.prefix_caching:
             return []
         return self.names.keys(r, n_tokens, self.settings.block_size)
+
+    def admitted(self, r: Request) -> None:
+        """A request has its turn."""
 
     def order_queue(self) -> None:
         """Put who is next at the head of the queue."""
@@ -321,6 +331,7 @@ class Instance:
                     continue
                 break
             self.waiting.pop(0)
+            self.admitted(r)
             if is_late:
                 self.join_loading(r, now_s)
                 continue

@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import scheduler_model as model
 from scheduler_model import Request, ceil_div
+
+
+@dataclass(kw_only=True)
+class Held:
+    """A key of a tier, to whatever orders it."""
+
+    key: int
+    depth: int
+    last: int
+    """Number of its last use, of all uses of the tier."""
+    last_s: float
+
+
+Order = Callable[[list[Held], float], Held]
+"""Who of the candidates leaves, at a time."""
 
 
 @dataclass(kw_only=True)
@@ -24,6 +41,10 @@ class Tier:
 
     ready_s: OrderedDict[int, float] = field(default_factory=OrderedDict)
     """Key -> when its transfer ends; the next to leave first."""
+    order: Order | None = None
+    """Who leaves first, if that is not the least recently used."""
+    history: dict[int, Held] = field(default_factory=dict)
+    n_uses: int = 0
     pins: dict[int, int] = field(default_factory=dict)
     n_hits: dict[int, int] = field(default_factory=dict)
     up_free_s: float = 0.0
@@ -39,20 +60,33 @@ class Tier:
     def crosses(self) -> bool:
         return self.name != "peer"
 
-    def make_room(self) -> tuple[bool, int | None]:
+    def make_room(self, now_s: float) -> tuple[bool, int | None]:
         """Whether there is room for a block, and the key that had to go for it."""
         if len(self.ready_s) < self.n_blocks:
             return True, None
         free = [key for key in self.ready_s if self.pins.get(key, 0) == 0]
         if not free:
             return False, None
-        del self.ready_s[free[0]]
+        leaving = free[0]
+        if self.order is not None:
+            leaving = self.order([self.history[key] for key in free], now_s).key
+        del self.ready_s[leaving]
         self.n_evicted += 1
-        return True, free[0]
+        return True, leaving
 
-    def put(self, key: int, ready_s: float) -> None:
+    def put(self, key: int, depth: int, ready_s: float, now_s: float) -> None:
         self.ready_s[key] = ready_s
         self.n_hits[key] = 0
+        self.history[key] = Held(key=key, depth=depth, last=self.n_uses, last_s=now_s)
+        self.n_uses += 1
+
+    def use(self, key: int, now_s: float) -> None:
+        if self.pins.get(key, 0) == 0:
+            self.ready_s.move_to_end(key)
+        self.n_hits[key] += 1
+        self.history[key].last = self.n_uses
+        self.history[key].last_s = now_s
+        self.n_uses += 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +118,39 @@ class TierPool(model.Pool):
         self.n_hits[block] += 1
 
 
+class Turns:
+    """Who of all requests has been admitted, and who uses a key next."""
+
+    def __init__(
+        self, requests: list[Request], names: model.Names, settings: model.Settings
+    ) -> None:
+        size = settings.block_size
+        self.requests = requests
+        self.paths: list[set[int]] = []
+        for r in requests:
+            named = min(r.covered_tokens, r.input_tokens + r.output_tokens - 1)
+            self.paths.append(set(names.keys(r, named, size)))
+        self.done: set[int] = set()
+        self.last: dict[int, int] = {}
+        """Instance -> last row of those that it admitted."""
+
+    def admitted(self, instance: int, r: Request) -> None:
+        self.done.add(r.row)
+        self.last[instance] = max(self.last.get(instance, -1), r.row)
+
+    def next_use(self, instance: int, key: int) -> float:
+        """Of a cache that only this instance uses."""
+        for r, path in zip(self.requests, self.paths, strict=True):
+            if r.is_rejected or key not in path:
+                continue
+            is_over = r.row in self.done
+            if r.instance not in (-1, instance):
+                is_over = r.row <= self.last.get(instance, -1)
+            if not is_over:
+                return r.row
+        return math.inf
+
+
 class TierInstance(model.Instance):
     """One instance with tiers of its own, whose links serve one block after the other."""
 
@@ -95,6 +162,26 @@ class TierInstance(model.Instance):
         self.pool: TierPool = TierPool(settings.n_blocks)
         self.up_free_s = self.down_free_s = 0.0
         self.now_s = 0.0
+        self.number = 0
+        self.turns: Turns | None = None
+        self.lengths: dict[int, int] = {}
+        """Key -> blocks of the longest request through it that was here."""
+
+    # what is known of whole requests
+
+    def admitted(self, r: Request) -> None:
+        if self.turns is not None:
+            self.turns.admitted(self.number, r)
+        self.note_length(r, r.n_known)
+
+    def leave(self, r: Request) -> None:
+        self.note_length(r, r.n_published * self.settings.block_size)
+        super().leave(r)
+
+    def note_length(self, r: Request, n_tokens: int) -> None:
+        keys = self.keys(r, n_tokens)
+        for key in keys:
+            self.lengths[key] = max(self.lengths.get(key, 0), len(keys))
 
     # what enters
 
@@ -103,13 +190,13 @@ class TierInstance(model.Instance):
         tier = self.tiers[number]
         if key in tier.ready_s or self.is_aside(tier, key):
             return
-        has_room, dropped = tier.make_room()
+        has_room, dropped = tier.make_room(now_s)
         if not has_room:
             tier.n_refused += 1
             return
         tier.n_stored += 1
         at_s = self.sent_s(tier, now_s, now_s, from_gpu=from_gpu and tier.crosses)
-        tier.put(key, at_s)
+        tier.put(key, self.names.depth(key), at_s, now_s)
         self.pass_on(number, key, dropped, at_s, now_s)
 
     def pass_on(
@@ -126,13 +213,13 @@ class TierInstance(model.Instance):
             and key not in below.ready_s
             and not self.is_aside(below, key)
         ):
-            has_room, next_dropped = below.make_room()
+            has_room, next_dropped = below.make_room(now_s)
             if not has_room:
                 below.n_refused += 1
                 return
             below.n_stored += 1
             at_s = self.sent_s(below, now_s, at_s, from_gpu=crosses)
-            below.put(key, at_s)
+            below.put(key, self.names.depth(key), at_s, now_s)
             self.pass_on(number + 1, key, next_dropped, at_s, now_s)
 
     def sent_s(self, tier: Tier, now_s: float, at_s: float, *, from_gpu: bool) -> float:
@@ -212,9 +299,7 @@ class TierInstance(model.Instance):
             for key in reversed(keys):
                 if key not in tier.ready_s:
                     continue
-                if tier.pins.get(key, 0) == 0:
-                    tier.ready_s.move_to_end(key)
-                tier.n_hits[key] += 1
+                tier.use(key, now_s)
                 if number + 1 == len(self.tiers):
                     continue
                 below = self.tiers[number + 1]
@@ -300,9 +385,9 @@ class TierInstance(model.Instance):
             if self.is_aside(host, key):
                 continue
             if host.name == "host" and not host.is_exclusive and key not in host.ready_s:
-                has_room, dropped = host.make_room()
+                has_room, dropped = host.make_room(now_s)
                 if has_room:
                     host.n_kept += 1
-                    host.put(key, now_s)
+                    host.put(key, self.names.depth(key), now_s, now_s)
                 if dropped is not None and tier.write == "write-back":
                     self.send(number + 1, dropped, now_s, from_gpu=False)

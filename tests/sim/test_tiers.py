@@ -4,134 +4,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
-import pvp_model
 import pytest
-import scheduler_model as model
-import tier_model
-from cases import Case, prepared_engine, random_case
+from cases import Case, random_case
+from tier_cases import LAYOUTS, WRITES, cached, choices, run, run_model
 
-from kvsim import ConfigError
 from kvsim.calibration.gpu_profile import Link
-from kvsim.policies import POLICIES, make_policy
+from kvsim.policies import POLICIES
 from kvsim.policies.continuum import SHARE
-from kvsim.sim.config import DiskConfig, HostConfig, PeerConfig, TierConfig
-from kvsim.sim.engine import World
+from kvsim.sim.config import HostConfig
 from kvsim.sim.invariants import check_cluster
-from kvsim.sim.router import router_code
-from kvsim.sim.setup import Prepared
-from kvsim.sim.tier_setup import TIER_NAMES, TierChoice, TierChoices
+from kvsim.sim.tier_setup import TIER_NAMES, TierChoices
 from kvsim.sim.tiers import RING
-
-BLOCK_BYTES = 1000
-WRITES = ("write-through", "write-back", "selective")
-CONFIGS: dict[str, type[TierConfig]] = {
-    "peer": PeerConfig,
-    "host": HostConfig,
-    "disk": DiskConfig,
-}
-LAYOUTS = (
-    ("host",),
-    ("disk",),
-    ("host", "disk"),
-    ("peer", "host"),
-    ("peer", "host", "disk"),
-)
-
-
-def choices(
-    rng: np.random.Generator,
-    layout: tuple[str, ...],
-    *,
-    write: str = "",
-    policy: str = "lru",
-    **settings: Any,
-) -> TierChoices:
-    """Random tiers; all with the same `write`, if it is given."""
-    tiers = {}
-    for name in layout:
-        mine = write or str(rng.choice(WRITES))
-        is_inclusive = mine != "write-back" or rng.random() < 0.3
-        config = CONFIGS[name](
-            blocks=int(rng.integers(1, 30)),
-            write=mine,
-            min_hits=int(rng.integers(1, 3)),
-            inclusion="inclusive" if is_inclusive else "auto",
-            placement=settings.get("placement", "private"),
-            run_blocks=int(2 ** rng.integers(0, 3)),
-            gb_per_s=0.0 if name == "host" else float(rng.choice([1e-5, 1e-3, 1.0])),
-            start_s=float(rng.choice([0.0, 1e-3])),
-        )
-        tiers[name] = TierChoice(config=config, policy=make_policy(policy))
-    return TierChoices(
-        tiers=tiers,
-        link=Link(
-            up_bytes_per_s=float(rng.choice([1e4, 1e6, 1e9])),
-            down_bytes_per_s=float(rng.choice([1e4, 1e6, 1e9])),
-            scattered_bytes_per_s=1.0,
-            start_s=float(rng.choice([0.0, 1e-4])),
-        ),
-        copies="gathered",
-        block_bytes=BLOCK_BYTES,
-        n_layers=settings.get("n_layers", 0),
-        prefetch_lead=settings.get("prefetch_lead", 0),
-        fetches_cheaper=settings.get("fetches_cheaper", False),
-        shares=settings.get("shares", False),
-    )
-
-
-def run(case: Case, tiers: TierChoices, *, policy: str = "lru", n_instances: int = 1) -> Prepared:
-    prepared = prepared_engine(
-        case, policy=policy, n_instances=n_instances, is_logged=False, tiers=tiers
-    )
-    World(prepared, router=router_code("prefix-aware"), policy_name=policy).run()
-    return prepared
-
-
-def run_model(case: Case, given: TierChoices) -> tuple[pvp_model.PvpInstance, list[model.Request]]:
-    instance = pvp_model.PvpInstance(case.settings)
-    instance.link = tier_model.LinkSettings(
-        up_s=BLOCK_BYTES / given.link.up_bytes_per_s,
-        down_s=BLOCK_BYTES / given.link.down_bytes_per_s,
-        start_s=given.link.start_s,
-    )
-    instance.lead = given.prefetch_lead
-    instance.ring = None
-    n_kept = 0
-    host = given.tiers["host"].config if "host" in given.tiers else None
-    if isinstance(host, HostConfig) and host.ring_blocks:
-        n_kept = host.ring_blocks
-        instance.ring = pvp_model.Ring(
-            name="ring",
-            n_blocks=n_kept,
-            write="write-back",
-            min_hits=1,
-            is_exclusive=True,
-            own_s=0.0,
-            start_s=0.0,
-            window=host.ring_window,
-        )
-    instance.tiers = [
-        tier_model.Tier(
-            name=name,
-            n_blocks=tier.config.blocks - (n_kept if name == "host" else 0),
-            write=tier.config.write,
-            min_hits=tier.config.min_hits,
-            is_exclusive=tier.config.is_exclusive,
-            own_s=BLOCK_BYTES / (tier.config.gb_per_s * 1e9) if tier.config.gb_per_s else 0.0,
-            start_s=tier.config.start_s,
-        )
-        for name, tier in given.tiers.items()
-    ]
-    requests = case.requests()
-    model.run([instance], requests)
-    return instance, requests
-
-
-def cached(case: Case) -> Case:
-    return replace(case, settings=replace(case.settings, prefix_caching=True))
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -165,7 +50,7 @@ def test_the_engine_does_what_the_model_does(layout: tuple[str, ...]) -> None:
     assert n_preempted > 20
 
 
-@pytest.mark.parametrize("policy", [name for name in POLICIES if name != "belady"])
+@pytest.mark.parametrize("policy", POLICIES)
 def test_any_policy_may_order_every_tier_of_every_layout(policy: str) -> None:
     rng = np.random.default_rng(7)
     for layout in LAYOUTS:
@@ -173,21 +58,6 @@ def test_any_policy_may_order_every_tier_of_every_layout(policy: str) -> None:
             case = cached(random_case(rng, n_rows=20))
             given = choices(rng, layout, write=write, policy=policy)
             check_cluster(run(case, given, policy=policy, n_instances=2))
-
-
-@pytest.mark.parametrize(
-    ("policy", "reason"),
-    [
-        ("belady", "belady needs the future"),
-        ("t-lru", "t-lru needs to know where conversations end"),
-        ("marconi", "marconi chooses alpha by replaying requests"),
-        ("marconi,n_samples=8", "marconi chooses alpha by replaying requests"),
-    ],
-)
-def test_what_a_tier_below_the_gpu_cannot_know_is_told(policy: str, reason: str) -> None:
-    with pytest.raises(ConfigError, match=rf"^host\.policy: {reason}"):
-        HostConfig(blocks=3, policy=policy)
-    assert HostConfig(blocks=3, policy="marconi,alpha=1").policy == "marconi,alpha=1"
 
 
 def test_a_policy_that_learns_from_the_arrivals_does_so_in_a_lower_tier() -> None:
