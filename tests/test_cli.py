@@ -543,6 +543,18 @@ def test_compare_writes_the_same_bytes_with_any_number_of_workers(
 # the rest
 
 
+@pytest.mark.parametrize("write", ["write-through", "write-back"])
+@pytest.mark.parametrize("policy", ["belady", "t-lru", "marconi"])
+def test_policies_that_look_beyond_a_block_order_every_tier(
+    kvsim: Kvsim, trace: Path, policy: str, write: str
+) -> None:
+    below = ("--host-blocks", 20, "--host-policy", policy, "--host-write", write)
+    below += ("--disk-blocks", 20, "--set", f"disk.policy={policy}")
+    below += ("--peer-blocks", 10, "--set", f"peer.policy={policy}", "--instances", 2)
+    found = kvsim("replay", trace, *SMALL, *below, "--check", "--json").json()
+    assert found["requests"] == 12
+
+
 def test_help_imports_nothing_heavy() -> None:
     code = """
         import sys
