@@ -64,8 +64,8 @@ def _adapt(s: State, home: int) -> None:
     while ghost != NOBODY:
         known = ghosts(s.ghosts)[ghost]
         which = int(known.list)
-        n_own, n_other = n_ghosts(s.ghosts, which), n_ghosts(s.ghosts, ONCE + OFTEN - which)
         if which != RETURNING:
+            n_own, n_other = n_ghosts(s.ghosts, which), n_ghosts(s.ghosts, ONCE + OFTEN - which)
             end = float(s.capacity_blocks) if which == ONCE else 0.0
             for _ in range(known.n_blocks):
                 if s.once_target == end:
