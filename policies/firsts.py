@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..kernels import array_of, inner, lowest_bit, record_at
+from ..kernels import array_of, inner, lowest_bit, record_at, zeros
 from .base import Setting
 from .lines import NOBODY
 
@@ -94,10 +94,10 @@ def make_firsts(setting: Setting, n_queues: int, n_places: int) -> Firsts:
     n_words = -(-n_places // 64)
     n_tops = -(-n_words // 64)
     arrays: dict[str, NDArray[Any]] = {
-        "words": np.zeros(n_queues * n_words, np.int64),
+        "words": zeros(n_queues * n_words, np.int64),
         "tops": np.zeros(n_queues * n_tops, np.int64),
         "hints": np.zeros(n_queues, np.int64),
-        "members": np.zeros(n_words * 64, np.int32),
+        "members": zeros(n_words * 64, np.int32),
     }
     sizes = np.zeros(1, FIRSTS)
     sizes["n_queues"], sizes["n_words"], sizes["n_tops"] = n_queues, n_words, n_tops

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..kernels import array_of, inner, record_at
+from ..kernels import array_of, inner, record_at, zeros
 from .base import Setting
 from .lines import LINE, NOBODY, line_up, take_out
 
@@ -288,9 +288,9 @@ def make_ghosts(setting: Setting, most: int, n_lists: int = 1, *, list_blocks: i
     """
     most_buckets = FEWEST_BUCKETS << max(0, (2 * most // FEWEST_BUCKETS).bit_length())
     arrays: dict[str, NDArray[Any]] = {
-        "ghosts": np.zeros(most + 1, GHOST),
-        "free": np.zeros(most + 1, np.int32),
-        "buckets": np.zeros(most_buckets, np.int32),
+        "ghosts": zeros(most + 1, GHOST),
+        "free": zeros(most + 1, np.int32),
+        "buckets": zeros(most_buckets, np.int32),
         "lists": np.zeros(n_lists, LINE),
     }
     arrays["buckets"][:FEWEST_BUCKETS] = NOBODY

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..kernels import array_of, inner, record_at
+from ..kernels import array_of, inner, record_at, zeros
 from .base import Setting
 from .block import Block
 
@@ -87,7 +87,7 @@ def right_above(p: Paths, x: int) -> int:
 def make_paths(setting: Setting) -> Paths:
     """Make what follows the items of an empty cache; it lives as long as the run."""
     arrays: dict[str, NDArray[Any]] = {
-        "places": np.zeros(setting.n_items, PLACE),
+        "places": zeros(setting.n_items, PLACE),
         "deepest": np.full(setting.n_keys, NONE, np.int32),
         "above": setting.above(),
     }

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..kernels import array_of, inner, record_at
+from ..kernels import array_of, inner, record_at, zeros
 from .base import Setting
 from .block import Block
 from .firsts import clear_firsts, drop_first, first_of, make_firsts, put_first
@@ -324,9 +324,9 @@ def make_queues(setting: Setting, n_queues: int, *, has_first: bool = True) -> Q
     """Make empty queues, which live as long as the run; `has_first` if `first` will be asked."""
     n_spans = max(setting.n_items, setting.capacity_blocks) + 1  # each has a block, cut or not
     arrays: dict[str, NDArray[Any]] = {
-        "items": np.zeros(setting.n_items, ITEM),
-        "spans": np.zeros(n_spans, SPAN),
-        "free": np.zeros(n_spans, np.int32),
+        "items": zeros(setting.n_items, ITEM),
+        "spans": zeros(n_spans, SPAN),
+        "free": zeros(n_spans, np.int32),
         "queues": np.zeros(n_queues, LINE),
     }
     arrays["queues"]["oldest"] = arrays["queues"]["newest"] = NOBODY

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..kernels import inner, view
+from ..kernels import inner, view, zeros
 from .base import Block, Setting
 from .paths import NONE, enter, leave, make_paths, right_above
 from .records import numbers_at
@@ -291,9 +291,9 @@ def evict(tree: Tree, block: Block) -> None:
 def make_tree(setting: Setting) -> Tree:
     """Make an empty tree, which lives as long as the run."""
     sizes = np.zeros(1, TREE)
-    records = np.zeros(setting.n_items + 1, NODE)
+    records = zeros(setting.n_items + 1, NODE)
     free = np.arange(setting.n_items + 1, dtype=np.int32)
-    pieces = np.zeros(setting.n_items, PIECE)
+    pieces = zeros(setting.n_items, PIECE)
     for name in ("pending", "hit", "inserted"):
         sizes[name] = NONE
     sizes["n_items"], sizes["paths"] = setting.n_items, make_paths(setting)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import ConfigError
-from ..kernels import inner, view
+from ..kernels import inner, view, zeros
 from .base import Binding, Block, CompiledPolicy, Setting
 from .heaps import MEMBER, empty_heaps, heap_first, heap_push, heap_remove, members_at
 from .order import (
@@ -119,7 +119,7 @@ class SglangLru(CompiledPolicy):
 
     def new_state(self, setting: Setting, cache: int) -> NDArray[np.int64]:
         state = np.zeros(1, STATE)
-        items = np.zeros(setting.n_items, MEMBER)
+        items = zeros(setting.n_items, MEMBER)
         heap = empty_heaps(1, setting.n_items + 2)
         priorities = np.ascontiguousarray(self.priorities_of(setting.category_names), np.float64)
         state["n_items"], state["order"] = setting.n_items, self.order

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +23,6 @@ from .order import (
 )
 from .queues import (
     NOBODY,
-    Queues,
     cut,
     deepest,
     enter,
@@ -39,20 +39,24 @@ from .queues import (
     withdraw,
 )
 
-STATE = np.dtype([(name, "i8") for name in ("queues", "n_segments", "capacity_blocks")])
+STATE = np.dtype([(name, "i8") for name in ("queues", "n_segments", "share_blocks", "n_longer")])
+"""Segments have even shares of the blocks, the lowest `n_longer` one more."""
+
+State = Any  # a record of STATE
 
 
 @inner
-def _length(capacity_blocks: int, n_segments: int, segment: int) -> int:
-    """Return how many blocks a segment holds: even shares, the lower ones take what is left."""
-    return int((capacity_blocks + n_segments - 1 - segment) // n_segments)
+def _length(s: State, segment: int) -> int:
+    """Return how many blocks a segment holds."""
+    return int(s.share_blocks + (segment < s.n_longer))
 
 
 @inner
-def _sink(q: Queues, capacity_blocks: int, n_segments: int, top: int) -> None:
+def _sink(s: State, top: int) -> None:
     """Move what a segment and those below it have too much to the next lower one."""
+    q = s.queues
     for segment in range(top, 0, -1):
-        n_over = n_blocks(q, segment) - _length(capacity_blocks, n_segments, segment)
+        n_over = n_blocks(q, segment) - _length(s, segment)
         while n_over > 0:
             x = oldest(q, segment)
             cut(q, x, n_over)
@@ -61,11 +65,12 @@ def _sink(q: Queues, capacity_blocks: int, n_segments: int, top: int) -> None:
 
 
 @inner
-def _insert(q: Queues, capacity_blocks: int, n_segments: int, block: Block) -> None:
+def _insert(s: State, block: Block) -> None:
     """Let blocks enter the lowest segment with room; if there is none, the lowest."""
+    q = s.queues
     n, done = int(block.n_blocks), 0
-    for segment in range(n_segments):
-        room = _length(capacity_blocks, n_segments, segment) - n_blocks(q, segment)
+    for segment in range(s.n_segments):
+        room = _length(s, segment) - n_blocks(q, segment)
         if room > 0 and done < n:
             enter(q, block, done, min(room, n - done), segment)
             done += min(room, n - done)
@@ -82,14 +87,14 @@ def _event(event: int, state: int, block: Block) -> float:
             segment += 1
         return leaving(q, first(q, segment), MANY)
     if event == EVENT_INSERT:
-        _insert(q, s.capacity_blocks, s.n_segments, block)
+        _insert(s, block)
     elif event == EVENT_HIT:
         x = deepest(q, block.block_id)
         while x != NOBODY:
             above = int(spans(q)[x].above)  # it may be cut itself
             segment = min(spans(q)[x].queue + 1, s.n_segments - 1)
             move(q, x, segment)
-            _sink(q, s.capacity_blocks, s.n_segments, segment)
+            _sink(s, segment)
             x = above
         join_above(q, deepest(q, block.block_id))
     elif event == EVENT_ADD:
@@ -126,5 +131,6 @@ class Slru(CompiledPolicy):
         state = np.zeros(1, STATE)
         state["queues"] = make_queues(setting, self.n_segments)
         state["n_segments"] = self.n_segments
-        state["capacity_blocks"] = setting.capacity_blocks
+        state["share_blocks"] = setting.capacity_blocks // self.n_segments
+        state["n_longer"] = setting.capacity_blocks % self.n_segments
         return state.view(np.int64)

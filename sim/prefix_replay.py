@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..kernels import array_of, inner, kernel, prefetch, record_at, view
+from ..kernels import array_of, inner, kernel, prefetch, record_at, view, zeros
 from ..policies.base import Policy, Setting
 from ..policies.lru import Lru
 from ..policies.order import (
@@ -208,8 +208,8 @@ def replay(
     }
     arrays = {
         "segments": segments,
-        "pieces": np.zeros(n_pieces, PIECE),
-        "items": np.zeros(n_pieces + 1, ITEM),
+        "pieces": zeros(n_pieces, PIECE),
+        "items": zeros(n_pieces + 1, ITEM),
         "free_pieces": free_pieces,
         "orders": orders,
         "heaps": heaps,
