@@ -345,6 +345,7 @@ def mrc(
     json: AsJson = False,
 ) -> None:
     """Hit ratio over cache size: exact LRU and the optimum; other policies by cache replay."""
+    from kvsim.studies.curves import check_names_blocks
     from kvsim.studies.mrc import miss_ratio_curve
     from kvsim.traces.compiled import load_compiled
 
@@ -357,6 +358,7 @@ def mrc(
     )
     if limit is not None:
         compiled = compiled.head(limit)
+    check_names_blocks(compiled)
     curve = miss_ratio_curve(compiled, points, policy or (), seed=seed or 0)
     if json:
         _print_json(curve)

@@ -132,8 +132,9 @@ class TierConfig:
 
     def __post_init__(self) -> None:
         name = self.name
-        if self.blocks < 0 or not 0 <= self.gib < math.inf:
-            raise ConfigError(f"{name}.blocks and {name}.gib must be at least 0")
+        for field in ("blocks", "gib"):
+            if not 0 <= getattr(self, field) < math.inf:
+                raise ConfigError(f"{name}.{field} must be at least 0, got {getattr(self, field)}")
         if self.blocks and self.gib:
             raise ConfigError(f"give --{name}-blocks or --{name}-gib, not both")
         for field, allowed in (

@@ -16,7 +16,7 @@ from .. import ConfigError
 from ..calibration.latency import LatencyModel
 from ..sim.config import RunConfig
 from ..traces.compiled import CompiledTrace
-from .curves import hit_ratio
+from .curves import check_names_blocks, hit_ratio
 from .replay import served
 from .tier_bounds import Link, TierHits, links, tier_hits
 from .weighted_bound import weighted_bound
@@ -68,8 +68,7 @@ def bound(
         if name not in hardware.gb_per_s:
             raise ConfigError(f"the profile has no [link] to the {name}: give --{name}-gb-per-s")
     tree = compiled.tree
-    if len(tree.end) and not tree.path_blocks.any():
-        raise ConfigError(f"{compiled.trace.name}: its requests name no blocks to find again")
+    check_names_blocks(compiled)
     tiers = tier_hits(tree, capacities)
     n_refused = int((tree.path_blocks > tiers[0].capacity_blocks).sum())
     traffic = [_traffic(link, tree.block_size, hardware) for link in links(tree, tiers)]

@@ -18,8 +18,20 @@ from numpy.typing import NDArray
 from .. import ConfigError
 from ..kernels import kernel
 from ..sim.lru_hits import lru_hits
+from ..traces.compiled import CompiledTrace
 from ..traces.prefix_tree import PrefixTree
 from ..traces.runs import Runs, find_runs
+
+
+def check_names_blocks(compiled: CompiledTrace) -> None:
+    """Raise if no request of a trace names a block, of which there is nothing to find again.
+
+    Raises:
+        ConfigError: so it is.
+    """
+    tree = compiled.tree
+    if len(tree.end) and not tree.path_blocks.any():
+        raise ConfigError(f"{compiled.trace.name}: its requests name no blocks to find again")
 
 
 def checked_capacity(capacity: int) -> int:

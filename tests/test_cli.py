@@ -348,7 +348,7 @@ def test_policy_file_that_does_not_exist(kvsim: Kvsim, trace: Path) -> None:
         ),
         (
             "class Mine(ScorePolicy):\n    def score(self, block): return 'high'\n",
-            ["ValueError", "high"],
+            ["must return a number", "high"],
         ),
         (
             "class Mine(ScorePolicy):\n    def score(self, block): raise SystemExit(0)\n",

@@ -69,7 +69,7 @@ def test_lifespans_may_differ_by_category() -> None:
         ("workload-aware,lives=c-1:60", r"lives must be CATEGORY:SECONDS.*'c-1:60'.*chat-1"),
         ("workload-aware,lives=chat-1:long", "lives must be CATEGORY:SECONDS"),
         ("workload-aware,lives=chat-1:0", "lives must be positive"),
-        ("workload-aware,stamp=start", "stamp must be access or finish, got 'start'"),
+        ("workload-aware,stamp=start", "stamp must be one of access, finish, hit, got 'start'"),
         ("workload-aware,shifted=true,censored=true", "two different fits"),
     ],
 )
