@@ -58,6 +58,11 @@ class _Inner(_Late):
         raise TypeError(f"{self.py_func.__qualname__} is for compiled functions to call")
 
 
+def is_own(module: str) -> bool:
+    """Whether a module, by its full name, is one of this package."""
+    return module.partition(".")[0] == __package__.partition(".")[0]
+
+
 _FEWEST_BYTES_MAPPED = 1 << 18
 
 
@@ -179,8 +184,9 @@ class _Kernel:
             )
 
         where = self.py_func.__module__
-        is_own = where.partition(".")[0] == __package__.partition(".")[0]
-        address = _address(f"{where}.{self.py_func.__qualname__}{kinds}" if is_own else None, code)
+        address = _address(
+            f"{where}.{self.py_func.__qualname__}{kinds}" if is_own(where) else None, code
+        )
         return ctypes.CFUNCTYPE(None, ctypes.c_int64)(address)
 
     def _wrapper(self, kinds: tuple[Any, ...], n_words: int) -> Any:

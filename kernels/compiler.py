@@ -37,7 +37,7 @@ from numba.core.typed_passes import type_inference_stage
 from numba.cpython.builtins import cast_int, do_minmax
 from numba.extending import intrinsic, register_model
 
-from . import CompileError, target_machine
+from . import CompileError, is_own, target_machine
 from .contexts import contexts
 from .members import Member
 
@@ -163,15 +163,10 @@ def _compile_plainly(function: Any, kinds: tuple[Any, ...], text: _Text) -> Any:
             noalias=False,
             abi_tags=[],
         )
-        context.counts_from_the_end = not _is_own(function)
+        context.counts_from_the_end = not is_own(function.__module__)
         with context.push_code_library(text):
             Lower(context, text, descriptor, code).lower()
     return descriptor
-
-
-def _is_own(function: Any) -> bool:
-    package = __package__.partition(".")[0]
-    return bool(function.__module__.partition(".")[0] == package)
 
 
 def _compile_wholly(function: Any, kinds: tuple[Any, ...], text: _Text) -> Any:

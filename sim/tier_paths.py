@@ -71,9 +71,7 @@ def _look_on(c: State, t: int, i: int, r: int) -> None:
     segment = requests(c)[r].end
     while segment >= 0:
         first = segment_depth(c)[segment]
-        first_key = segment_first_key(c)[segment]
-        for key in range(first_key, first_key + upto - first):
-            _offer_anew(c, cache_of(c, t, i, key), key, False)
+        _offer_run(c, t, i, segment_first_key(c)[segment], upto - first, False)
         upto = first
         segment = segment_parent(c)[segment]
 
@@ -92,17 +90,21 @@ def _lengthen(c: State, t: int, i: int, r: int, n_blocks: int) -> None:
     own = sizes(c).n_segments + r
     if lengths[own] < n_blocks:
         lengths[own] = n_blocks
-        for key in range(request.private_key, request.private_key + n_blocks - upto):
-            _offer_anew(c, cache_of(c, t, i, key), key, True)
+        _offer_run(c, t, i, request.private_key, n_blocks - upto, True)
     segment = request.end
     while segment >= 0 and lengths[segment] < n_blocks:
         lengths[segment] = n_blocks
         first = segment_depth(c)[segment]
-        first_key = segment_first_key(c)[segment]
-        for key in range(first_key, first_key + upto - first):
-            _offer_anew(c, cache_of(c, t, i, key), key, True)
+        _offer_run(c, t, i, segment_first_key(c)[segment], upto - first, True)
         upto = first
         segment = segment_parent(c)[segment]
+
+
+@seldom
+def _offer_run(c: State, t: int, i: int, first_key: int, n: int, has_grown: bool) -> None:
+    """Put the blocks of n keys in a row in their places anew, in a tier of instance `i`."""
+    for key in range(first_key, first_key + n):
+        _offer_anew(c, cache_of(c, t, i, key), key, has_grown)
 
 
 @seldom
