@@ -105,6 +105,7 @@ def _search(
         value += alpha * _share(float(row[k].depth), float(shallowest), float(deepest))
         if best < 0 or value < least or (value == least and _goes_first(items, x, best)):
             best, least = x, value
+    row[first].rank = least  # for who asks by which value it was chosen
     return float(best)
 
 

@@ -125,6 +125,7 @@ A, B = (1, 1, 1, 1), (2, 2, 2, 2, 2, 2)
         ("filo", -2.0),  # the third block cached
         ("gdsf", 1.0),  # no use but the first
         ("workload-aware", 0.0),  # nothing is known yet
+        ("marconi,alpha=0.5", 1 + 0.5),  # the only candidate is the least and the greatest
         ("pensieve,break_even_blocks=2,n_samples=0", (1 + 2 / 2) / 99.0),
     ],
 )
