@@ -115,6 +115,7 @@ class Binding:
     """Whether, in a timed run, only a hit counts as a use of a block: one cached anew keeps the
     time of what was in its memory before, long ago if nothing was ever hit there."""
     hears_misses: bool = False
+    hears_hits: bool = True
     n_samples: int = 0
     """Candidates whose values are compared at an eviction; 0 for all. Of a sampled policy only,
     like what follows up to `demands`."""
@@ -141,6 +142,7 @@ class Binding:
         orders["is_stamped_on_release"] = self.is_stamped_on_release
         orders["is_stamped_on_hit"] = self.is_stamped_on_hit
         orders["hears_misses"] = self.hears_misses
+        orders["hears_hits"] = self.hears_hits
         if self.states:
             orders["state"] = self.states
         orders["params"] = self.params.ctypes.data
@@ -394,6 +396,10 @@ class CompiledPolicy(Policy):
     `order.up_to(n, number)` to be asked again after n of its blocks.
     """
 
+    hears_hits: ClassVar[bool] = True
+    """Whether it does something when a block is reused. If not, a cache-only replay does not tell
+    it of each, and brings the history of a block up to date when it becomes a candidate."""
+
     @abstractmethod
     def event_function(self) -> Callable[..., float]:
         """Return the function to compile: (event, state address, block) -> victim or 0."""
@@ -406,7 +412,9 @@ class CompiledPolicy(Policy):
         from .order import HOOKED
 
         event = compiled_event(type(self), self.event_function())
-        binding = Binding(mode=HOOKED, event=event, hears_misses=self.hears_misses)
+        binding = Binding(
+            mode=HOOKED, event=event, hears_misses=self.hears_misses, hears_hits=self.hears_hits
+        )
         states = [self.new_state(setting, cache) for cache in range(setting.n_caches)]
         binding.states = [state.ctypes.data for state in states]
         binding.kept_alive += [states, setting.kept_alive]

@@ -51,6 +51,7 @@ ORDER = np.dtype(
         ("is_stamped_on_hit", "i8"),
         ("at_most", "i8"),
         ("hears_misses", "i8"),
+        ("hears_hits", "i8"),
         ("error", "i8"),
         ("culprit", "i8"),
         ("clock", "f8"),

@@ -115,6 +115,8 @@ class TLru(CompiledPolicy):
     next_tokens: int = NEXT_TOKENS
     """Q: tokens that the next prompt of a conversation adds."""
 
+    hears_hits = False
+
     def bind(self, setting: Setting) -> Binding:
         if not setting.is_below:
             return super().bind(setting)
