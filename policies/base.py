@@ -115,7 +115,8 @@ class Binding:
     """Whether, in a timed run, only a hit counts as a use of a block: one cached anew keeps the
     time of what was in its memory before, long ago if nothing was ever hit there."""
     hears_misses: bool = False
-    hears_hits: bool = True
+    hears_hits: bool = False
+    """Whether it is told of hits; of a policy with its own order only."""
     n_samples: int = 0
     """Candidates whose values are compared at an eviction; 0 for all. Of a sampled policy only,
     like what follows up to `demands`."""
@@ -369,7 +370,7 @@ class EvictionPolicy(Policy):
         from .order import HOOKED
         from .records import block_at
 
-        binding = Binding(mode=HOOKED, hears_misses=self.hears_misses)
+        binding = Binding(mode=HOOKED, hears_misses=self.hears_misses, hears_hits=True)
         copies = [self.fresh(setting) for _ in range(setting.n_caches)]
         handlers: list[tuple[Callable[[Block], None] | None, ...]] = [
             (p.add, p.remove, None, p.on_insert, p.on_hit, p.on_evict, p.on_miss) for p in copies
@@ -397,8 +398,8 @@ class CompiledPolicy(Policy):
     """
 
     hears_hits: ClassVar[bool] = True
-    """Whether it does something when a block is reused. If not, a cache-only replay does not tell
-    it of each, and brings the history of a block up to date when it becomes a candidate."""
+    """Whether it does something when a block is reused. If not, it is not told, and a cache-only
+    replay brings the history of a block up to date when it becomes a candidate."""
 
     @abstractmethod
     def event_function(self) -> Callable[..., float]:

@@ -55,6 +55,8 @@ class TLruBelow(CompiledPolicy):
     spare_blocks: int
     """Blocks at the end of a path that are safe to lose."""
 
+    hears_hits = False
+
     def event_function(self) -> Callable[..., float]:
         return _event
 

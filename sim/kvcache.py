@@ -119,7 +119,7 @@ def touch(c: State, instance: int, b: int, depth: int, category: int, now_s: flo
         item.clock = order.clock
         if order.is_retagged:
             item.category = category
-        if order.mode == HOOKED:
+        if order.hears_hits:
             notify(order, items(c), b, EVENT_HIT)
 
 

@@ -307,7 +307,7 @@ def _touch(c: Cache, end: int, t: int, now_s: float, category: int) -> int:
     segment.uses += 1
     if _items(c)[segment.top].is_candidate:
         remove(order, _items(c), _heaps(c), segment.top)
-    if order.mode == HOOKED and order.hears_hits:  # is told of every use at once
+    if order.hears_hits:  # is told of every use at once
         s = held
         while s >= 0:
             segment = _segments(c)[s]
@@ -464,7 +464,7 @@ def _evict(c: Cache, at_most: int, held: int, now_s: float) -> int:
         if up >= 0:
             parent = _segments(c)[up]
             parent.n_children -= 1
-            if order.mode != HOOKED or order.hears_hits == 0:
+            if order.hears_hits == 0:
                 parent.uses += segment.uses
             if segment.last > parent.last:
                 parent.last = segment.last

@@ -243,7 +243,7 @@ def _use(c: State, q: int, x: int, now_s: float) -> None:
     item.last_s = now_s
     item.clock = order.clock
     tier.n_uses += 1
-    if order.mode == HOOKED:
+    if order.hears_hits:
         notify(order, tier_items(tier), x, EVENT_HIT)
     if is_candidate:
         add(order, tier_items(tier), tier_heaps(tier), x)
