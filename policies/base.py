@@ -78,6 +78,12 @@ class Setting:
     """Tokens a block."""
     hits_go_down: bool = False
     """Whether a request's hits are told from the start of its path on, not from their end."""
+    pieces: int = 0
+    """Address of a record of `records.PIECE` for each item, which tells what is above it; 0 if the
+    owner keeps none."""
+    n_uses: int = 0
+    """Above the number of any last use, if no two candidates ever have the same one, as where the
+    requests come one at a time; 0 if some may."""
     kept_alive: list[Any] = field(default_factory=list)
 
     @property

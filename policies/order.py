@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..kernels import c_call, inner
+from .firsts import Firsts, drop_first, first_of, put_first
 from .heaps import empty_heaps, heap_first, heap_push, heap_remove
 from .records import (
     ENTRY,
@@ -20,6 +21,7 @@ from .records import (
     N_FEATURES,
     NOT_A_NUMBER,
     ORDER,
+    PIECE,
     Entry,
     Heaps,
     Items,
@@ -40,6 +42,7 @@ __all__ = [
     "ITEM",
     "N_FEATURES",
     "ORDER",
+    "PIECE",
     "Entry",
     "Heaps",
     "Items",
@@ -146,6 +149,10 @@ def add(order: Order, items: Items, heaps: Heaps, x: int) -> None:
     if order.mode == SAMPLED:
         join(order, items, heaps, x)
         return
+    if order.firsts:
+        put_first(order.firsts, items[x].category, items[x].last, x)
+        _note_change(order, heaps, items[x].category)
+        return
     items[x].rank = _rank(order, items, x)
     heap_push(items, heaps, _base(order, items, x), x)
 
@@ -158,8 +165,74 @@ def remove(order: Order, items: Items, heaps: Heaps, x: int) -> None:
         notify(order, items, x, EVENT_REMOVE)
     elif order.mode == SAMPLED:
         leave(order, items, heaps, x)
+    elif order.firsts:
+        drop_first(order.firsts, items[x].category, items[x].last)
+        _note_change(order, heaps, items[x].category)
     else:
         heap_remove(items, heaps, _base(order, items, x), x)
+
+
+@inner
+def _note_change(order: Order, heaps: Heaps, queue: int) -> None:
+    """Note that a category queue may have another head; of queues that are no heaps."""
+    heaps[(order.first_heap + queue) * order.span].depth = 1
+
+
+@inner
+def _head(order: Order, items: Items, heaps: Heaps, queue: int, base: int) -> int:
+    """Return the head of a category queue, which starts at `base`; -1 if it is empty."""
+    if order.firsts == 0:
+        return heap_first(items, heaps, base)
+    known = heaps[base]
+    if known.depth:
+        known.depth = 0
+        known.x = first_of(order.firsts, queue)
+    return int(known.x)
+
+
+@inner
+def _lowest_head(
+    order: Order, items: Items, heaps: Heaps, params: NDArray[np.float64], now_s: float
+) -> int:
+    """Return the head of the lowest value of all category queues, and set `order.at_most`."""
+    best = -1
+    best_value = 0.0
+    at_most = MANY
+    is_later = order.valued_s != now_s
+    base, span = order.first_heap * order.span, order.span
+    for q in range(order.n_queues):
+        known = heaps[base]
+        x = _head(order, items, heaps, q, base)
+        base += span
+        if x < 0:
+            known.last = -1
+            continue
+        # the same last use at the same time has the same value as in the call before
+        if is_later or known.last != items[x].last:
+            known.last = items[x].last
+            age_s = now_s - items[x].last_s
+            value = _call_value(
+                order.value, (q,), (age_s, params[q, 0], params[q, 1], params[q, 2])
+            )
+            known.rank = value
+            if value != value:
+                order.error = NOT_A_NUMBER
+                order.culprit = x
+        value = known.rank
+        is_lower = best < 0 or value < best_value
+        if is_lower:
+            at_most = MANY
+        elif value == best_value:
+            at_most = 1
+            if items[x].depth != items[best].depth:
+                is_lower = items[x].depth > items[best].depth
+            else:
+                is_lower = items[x].last < items[best].last
+        if is_lower:
+            best, best_value = x, value
+    order.valued_s = now_s
+    order.at_most = at_most
+    return best
 
 
 @inner
@@ -183,39 +256,7 @@ def victim(
         best = heap_first(items, heaps, order.first_heap * order.span)
         order.clock = max(order.clock, items[best].rank)
     elif order.mode == QUEUED:
-        best_value = 0.0
-        for q in range(order.n_queues):
-            base = (order.first_heap + q) * order.span
-            known = heaps[base]
-            x = heap_first(items, heaps, base)
-            if x < 0:
-                known.last = -1
-                continue
-            head = heaps[base + 1]
-            # the same last use at the same time has the same value as in the call before
-            if known.last != head.last or order.valued_s != now_s:
-                known.last = head.last
-                known.rank = _call_value(
-                    order.value,
-                    (q,),
-                    (now_s - items[x].last_s, params[q, 0], params[q, 1], params[q, 2]),
-                )
-            value = known.rank
-            if value != value:
-                order.error = NOT_A_NUMBER
-                order.culprit = x
-            is_lower = best < 0 or value < best_value
-            if is_lower:
-                order.at_most = MANY
-            elif value == best_value:
-                order.at_most = 1
-                if items[x].depth != items[best].depth:
-                    is_lower = items[x].depth > items[best].depth
-                else:
-                    is_lower = items[x].last < items[best].last
-            if is_lower:
-                best, best_value = x, value
-        order.valued_s = now_s
+        best = _lowest_head(order, items, heaps, params, now_s)
     elif order.mode == SAMPLED:
         best = lowest(order, items, heaps, now_s)
     else:
@@ -247,12 +288,15 @@ def score_of_victim(order: Order, items: Items, heaps: Heaps, x: int) -> float:
 
 
 def make_orders(
-    binding: Binding, *, n_caches: int, n_items: int
+    binding: Binding, *, n_caches: int, n_items: int, firsts: Firsts = 0
 ) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Empty orders of `n_caches` caches with at most `n_items` items each, and their heaps."""
-    span = (
-        1 if binding.mode in (LRU_LIST, HOOKED) else n_items + 2 + min(binding.n_samples, n_items)
-    )
+    """Empty orders of `n_caches` caches with at most `n_items` items each, and their heaps.
+
+    One of category queues alone may have them as `firsts`, if it has no two candidates of one last
+    use: then its heaps have an entry 0 only, with the head in x and whether it is out of date.
+    """
+    has_heaps = binding.mode not in (LRU_LIST, HOOKED) and not firsts
+    span = n_items + 2 + min(binding.n_samples, n_items) if has_heaps else 1
     heaps = empty_heaps(n_caches * binding.n_queues, span)
     orders = np.zeros(n_caches, ORDER)
     orders["valued_s"] = np.nan
@@ -263,5 +307,8 @@ def make_orders(
     orders["n_queues"] = binding.n_queues
     orders["first_heap"] = np.arange(n_caches) * binding.n_queues
     orders["span"] = span
+    orders["firsts"] = firsts
+    if firsts:
+        heaps["depth"] = 1
     binding.apply(orders)
     return orders, heaps

@@ -1,8 +1,8 @@
 """Which cached item stands right above another one, for compiled policies that follow paths.
 
-The items of one key, pieces of one run of the prefix tree, stand one above the other; above them
-stands the deepest item of the key above. An item that is a second copy of blocks, as a timed run
-may have them, is not followed: nothing stands below it.
+If the owner keeps no record of that (`Setting.pieces`), it is followed here: the items of one key
+stand one above the other; above them stands the deepest item of the key above. An item that is a
+second copy of blocks, as a timed run may have them, is not followed: nothing stands below it.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 from ..kernels import array_of, inner, record_at, zeros
 from .base import Setting
 from .block import Block
+from .records import PIECE
 
 PLACE = np.dtype([("key", "i4"), ("start", "i4"), ("upper", "i4"), ("none", "i4")])
 """An item: its key, depth of its shallowest block, and the item of its key above it, or NONE."""
 
-PATHS = np.dtype([(n, "i8") for n in ("n_items", "n_keys", "places", "deepest", "above")])
-"""Sizes and addresses."""
+PATHS = np.dtype([(n, "i8") for n in ("n_items", "n_keys", "pieces", "places", "deepest", "above")])
+"""Sizes and addresses; if there are `pieces`, nothing else is used."""
 
 NONE = -1
 
@@ -35,6 +36,7 @@ def _array(name: str, shape: str, element: Any) -> Any:
     return array_of(PATHS, name, shape, element, {})
 
 
+_pieces = _array("pieces", "n_items", PIECE)
 _places = _array("places", "n_items", PLACE)
 _deepest = _array("deepest", "n_keys", np.int32)
 """(n_keys,): the deepest item of each key, or NONE."""
@@ -45,6 +47,8 @@ _above = _array("above", "n_keys", np.int32)
 @inner
 def enter(p: Paths, block: Block) -> bool:
     """Follow an inserted item; whether it is no second copy."""
+    if _sizes(p).pieces:
+        return True
     x, key = block.block_id, int(block.key)
     place = _places(p)[x]
     place.key = key
@@ -61,6 +65,8 @@ def enter(p: Paths, block: Block) -> bool:
 @inner
 def leave(p: Paths, x: int) -> None:
     """Follow an item, of which all blocks were evicted, no longer."""
+    if _sizes(p).pieces:
+        return
     gone = _places(p)[x]
     y = int(_deepest(p)[gone.key])
     if y == x:
@@ -77,6 +83,8 @@ def leave(p: Paths, x: int) -> None:
 @inner
 def right_above(p: Paths, x: int) -> int:
     """Return the item right above a cached one, or NONE."""
+    if _sizes(p).pieces:
+        return int(_pieces(p)[x].above)
     place = _places(p)[x]
     if place.upper != NONE:
         return int(place.upper)
@@ -86,13 +94,16 @@ def right_above(p: Paths, x: int) -> int:
 
 def make_paths(setting: Setting) -> Paths:
     """Make what follows the items of an empty cache; it lives as long as the run."""
-    arrays: dict[str, NDArray[Any]] = {
-        "places": zeros(setting.n_items, PLACE),
-        "deepest": np.full(setting.n_keys, NONE, np.int32),
-        "above": setting.above(),
-    }
+    arrays: dict[str, NDArray[Any]] = {}
+    if not setting.pieces:
+        arrays = {
+            "places": zeros(setting.n_items, PLACE),
+            "deepest": np.full(setting.n_keys, NONE, np.int32),
+            "above": setting.above(),
+        }
     sizes = np.zeros(1, PATHS)
     sizes["n_items"], sizes["n_keys"] = setting.n_items, setting.n_keys
+    sizes["pieces"] = setting.pieces
     for name, array in arrays.items():
         sizes[name] = array.ctypes.data
     setting.keep(*arrays.values(), sizes)

@@ -22,7 +22,6 @@ from .records import numbers_at
 NODE = np.dtype(
     [
         ("last", "i8"),
-        ("created", "i8"),
         ("hits", "i8"),
         ("priority", "f8"),
         ("end", "i4"),
@@ -34,7 +33,7 @@ NODE = np.dtype(
     ],
     align=True,
 )
-"""A node: number of its last use, of its creation, its uses, the highest priority of its users,
+"""A node: number of its last use, its uses, the highest priority of its users,
 its last piece, the same if it is a candidate (else -1), blocks, child nodes; open while the request
 that made it runs on."""
 
@@ -47,6 +46,7 @@ TREE = np.dtype(
         for name in (
             "n_items",
             "n_uses",
+            "is_numbered",
             "n_free",
             "pending",
             "hit",
@@ -63,7 +63,8 @@ TREE = np.dtype(
 """Sizes, a clock of uses, and what was told last: `pending` is a piece in the middle of its node
 with which the blocks that a request found may end; `hit` and `inserted` are the piece of such an
 event, if no other event came since; `goes_down`: whether hits are told from the start of a
-path on. `priority` is that of the request that hit `pending`."""
+path on. `priority` is that of the request that hit `pending`. If the clock `is_numbered`, it is set
+by the last uses that are told of: below twice `Setting.n_uses`, of each candidate another one."""
 
 Tree = int  # the address of a record of TREE
 
@@ -103,14 +104,33 @@ def _node_of(tree: Tree, x: int) -> int:
 
 
 @inner
-def _new_node(tree: Tree, x: int, n_blocks: int, priority: float) -> int:
-    """Make a node of one piece."""
+def _tick(tree: Tree, number: int) -> int:
+    """Set the clock, to `number` if uses are numbered, and return it."""
+    s = _sizes(tree)
+    s.n_uses = number if s.is_numbered else s.n_uses + 1
+    return int(s.n_uses)
+
+
+@inner
+def _when_hit(block: Block) -> int:
+    """Number the use by a request that found a block: what it cut off it used before the rest."""
+    return 2 * int(block.last_access)
+
+
+@inner
+def _when_cached(block: Block) -> int:
+    """Number the use by the request that brought a block."""
+    return 2 * int(block.last_access) + 1
+
+
+@inner
+def _new_node(tree: Tree, x: int, n_blocks: int, priority: float, number: int) -> int:
+    """Make a node of one piece, used at a number of the clock."""
     s = _sizes(tree)
     s.n_free -= 1
     n = int(_free(tree)[s.n_free])
     node = nodes(tree)[n]
-    s.n_uses += 1
-    node.last = node.created = s.n_uses
+    node.last = _tick(tree, number)
     node.hits = 0
     node.priority = priority
     node.end = x
@@ -130,9 +150,8 @@ def _split(tree: Tree, x: int) -> None:
     """Cut a node below a piece of its: the lower part stays the node, the upper one is new."""
     lower = _node_of(tree, x)
     priority = nodes(tree)[lower].priority
-    upper = _new_node(tree, x, _pieces(tree)[x].n_blocks, priority)
+    upper = _new_node(tree, x, _pieces(tree)[x].n_blocks, priority, _sizes(tree).n_uses)
     a, b = nodes(tree)[upper], nodes(tree)[lower]
-    a.created = b.created
     a.hits = b.hits + 1
     a.n_children = 1
     a.is_open = 0
@@ -169,10 +188,9 @@ def hit(tree: Tree, block: Block, priority: float) -> int:
             settle(tree)
     n = _node_of(tree, x)
     if n < 0:
-        n = _new_node(tree, x, int(block.n_blocks), priority)
+        n = _new_node(tree, x, int(block.n_blocks), priority, _when_hit(block))
     node = nodes(tree)[n]
-    s.n_uses += 1
-    node.last = s.n_uses
+    node.last = _tick(tree, _when_hit(block))
     node.is_condemned = 0
     if node.end != x and (s.goes_down or s.hit < 0 or _above(tree, s.hit) != x):
         s.pending = x  # below it, it may be another node, unused
@@ -215,12 +233,11 @@ def insert(tree: Tree, block: Block, priority: float) -> None:
             parent = nodes(tree)[up]
             if parent.end == above and parent.is_open and parent.n_children == 0:
                 piece.node = up + 1
-                s.n_uses += 1
                 parent.end = x
                 parent.n_blocks += n_blocks
-                parent.last = s.n_uses
+                parent.last = _tick(tree, _when_cached(block))
                 return
-        _new_node(tree, x, n_blocks, priority)
+        _new_node(tree, x, n_blocks, priority, _when_cached(block))
     up = _node_of(tree, above)
     if up >= 0:
         if nodes(tree)[up].end != above:
@@ -239,7 +256,7 @@ def offer(tree: Tree, block: Block, priority: float) -> int:
     x = block.block_id
     n = _node_of(tree, x)
     if n < 0:
-        n = _new_node(tree, x, 1, priority)
+        n = _new_node(tree, x, 1, priority, _when_cached(block))
     node = nodes(tree)[n]
     node.is_open = 0
     if node.end == x:
@@ -299,6 +316,7 @@ def make_tree(setting: Setting) -> Tree:
     sizes["n_items"], sizes["paths"] = setting.n_items, make_paths(setting)
     sizes["n_free"] = setting.n_items + 1
     sizes["goes_down"] = setting.hits_go_down
+    sizes["is_numbered"] = setting.n_uses > 0
     for name, array in (("nodes", records), ("free", free), ("pieces", pieces)):
         sizes[name] = array.ctypes.data
     setting.keep(sizes, records, free, pieces)

@@ -32,6 +32,10 @@ ITEM = np.dtype(
 )
 """History of an item, and its place in its heap."""
 
+PIECE = np.dtype([("segment", "i4"), ("start", "i4"), ("above", "i4"), ("uses", "i4")], align=True)
+"""An item of a cache-only replay: its segment of the prefix tree, where in it it starts, the item
+right above (-1 at the root, and before that is cached), uses of the segment before."""
+
 ENTRY = np.dtype([("rank", "f8"), ("last", "i8"), ("x", "i4"), ("depth", "i4")], align=True)
 """An entry of a heap: the item, and what it is compared by. Entry 0 holds the heap's size in x, and
 the value of a queue's head, last used at `last`, in rank."""
@@ -78,6 +82,7 @@ ORDER = np.dtype(
         ("left_inserted", "i8"),
         ("left_last", "i8"),
         ("left_hits", "i8"),
+        ("firsts", "i8"),
     ],
     align=True,
 )
@@ -86,7 +91,8 @@ ORDER = np.dtype(
 the sample itself instead of giving one value, its random numbers, and its last look at the waiting
 queue (see `kvsim.sim.look_ahead`). `at_most`: blocks of the last victim's run that may go before
 the policy is asked again. From `named_value` on: the lowest value of the last
-sample, and what follows its victim (see `kvsim.policies.sampling`)."""
+sample, and what follows its victim (see `kvsim.policies.sampling`). `firsts`: category queues that
+are no heaps (see `kvsim.policies.firsts`), or 0."""
 
 DEMAND = np.dtype([("next_start", "f8"), ("n_users", "i4"), ("scan", "i4")], align=True)
 """What the queue scan number `scan` found of an item: place of the first waiting request that

@@ -10,81 +10,70 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import ConfigError
-from ..kernels import inner, view, zeros
+from ..kernels import inner, view
 from .base import Binding, Block, CompiledPolicy, Setting
-from .heaps import MEMBER, empty_heaps, heap_first, heap_push, heap_remove, members_at
-from .order import (
-    EVENT_ADD,
-    EVENT_EVICT,
-    EVENT_HIT,
-    EVENT_INSERT,
-    EVENT_VICTIM,
-    heaps_at,
-)
+from .classes import first_to_go, make_classes, members, put, take
+from .order import EVENT_ADD, EVENT_EVICT, EVENT_HIT, EVENT_INSERT, EVENT_VICTIM
 from .radix_nodes import Tree, evict, hit, insert, make_tree, nodes, offer, settle, withdraw
 
 LRU, LFU, SLRU, PRIORITY = range(4)
 PROTECTED_AT = 2
 
 STATE = np.dtype(
-    [
-        (name, "i8")
-        for name in ("n_items", "order", "tree", "items", "heap", "n_categories", "priorities")
-    ]
+    [(name, "i8") for name in ("order", "tree", "candidates", "n_categories", "priorities")]
 )
+"""Priorities of the categories are numbered from 0 on."""
 
 
 @inner
-def _rank(order: int, tree: Tree, n: int) -> float:
+def _class(order: int, tree: Tree, n: int) -> int:
+    """Return the class of a node: 0 is what goes on leaving, others by the order."""
     node = nodes(tree)[n]
+    of_class = 1
     if node.is_condemned:
-        return -np.inf
-    if order == LRU:
-        return float(node.last)
-    if order == LFU:
-        return float(node.hits)
-    if order == SLRU:
-        return 1.0 if node.hits >= PROTECTED_AT else 0.0
-    return float(node.priority)
+        of_class = 0
+    elif order == LFU:
+        of_class += node.hits
+    elif order == SLRU:
+        of_class += node.hits >= PROTECTED_AT
+    elif order == PRIORITY:
+        of_class += int(node.priority)
+    return of_class
 
 
 def _event(event: int, state: int, block: Block) -> float:
     s = view(state, (1,), STATE)[0]
-    items = members_at(s.items, s.n_items)
-    heap = heaps_at(s.heap, s.n_items + 2)
     if event == EVENT_VICTIM:
         settle(s.tree)
-        return float(heap_first(items, heap, 0))
-    priority = view(s.priorities, (s.n_categories,), np.float64)[int(block.category)]
+        return float(first_to_go(s.candidates))
+    priority = float(view(s.priorities, (s.n_categories,), np.int64)[int(block.category)])
     touched = -1
     x = block.block_id
     if event == EVENT_HIT:
         touched = hit(s.tree, block, priority)
+        if touched >= 0:
+            x = nodes(s.tree)[touched].block
+            take(s.candidates, x)
     elif event == EVENT_INSERT:
         insert(s.tree, block, priority)
     elif event == EVENT_EVICT:
         evict(s.tree, block)
-        if items[x].is_candidate:  # the rest of its piece, condemned
-            heap_remove(items, heap, 0, x)
-            items[x].rank = -np.inf
-            items[x].depth = int(block.depth) - int(block.n_blocks)
-            heap_push(items, heap, 0, x)
+        item = members(s.candidates)[x]
+        if item.is_candidate:  # the rest of its piece, condemned
+            take(s.candidates, x)
+            put(s.candidates, x, 0, item.last, int(block.depth) - int(block.n_blocks))
     elif event == EVENT_ADD:
-        items[x].is_candidate = 1
+        members(s.candidates)[x].is_candidate = 1
+        members(s.candidates)[x].depth = int(block.depth)
         touched = offer(s.tree, block, priority)
     else:
-        items[x].is_candidate = 0
-        heap_remove(items, heap, 0, x)
+        members(s.candidates)[x].is_candidate = 0
+        take(s.candidates, x)
         withdraw(s.tree, block)
     if touched >= 0:
-        if event == EVENT_HIT:
-            x = nodes(s.tree)[touched].block
-            heap_remove(items, heap, 0, x)
-        else:
-            items[x].depth = int(block.depth)
-        items[x].rank = _rank(s.order, s.tree, touched)
-        items[x].last = nodes(s.tree)[touched].last
-        heap_push(items, heap, 0, x)
+        of_class = _class(s.order, s.tree, touched)
+        last = nodes(s.tree)[touched].last
+        put(s.candidates, x, of_class, last, members(s.candidates)[x].depth)
     return 0.0
 
 
@@ -119,15 +108,16 @@ class SglangLru(CompiledPolicy):
 
     def new_state(self, setting: Setting, cache: int) -> NDArray[np.int64]:
         state = np.zeros(1, STATE)
-        items = zeros(setting.n_items, MEMBER)
-        heap = empty_heaps(1, setting.n_items + 2)
-        priorities = np.ascontiguousarray(self.priorities_of(setting.category_names), np.float64)
-        state["n_items"], state["order"] = setting.n_items, self.order
-        state["tree"] = make_tree(setting)
-        state["items"], state["heap"] = items.ctypes.data, heap.ctypes.data
+        found = self.priorities_of(setting.category_names)
+        priorities = np.unique(found, return_inverse=True)[1].astype(np.int64)  # in their order
+        n_classes = 3 + int(priorities.max(initial=0))
+        # the numbers of uses have no limit
+        n_places = 0 if self.order == LFU else 2 * setting.n_uses
+        state["candidates"] = make_classes(setting, n_classes, n_places=n_places)
+        state["tree"], state["order"] = make_tree(setting), self.order
         state["n_categories"] = len(priorities)
         state["priorities"] = priorities.ctypes.data
-        setting.keep(items, heap, priorities)
+        setting.keep(priorities)
         return state.view(np.int64)
 
 

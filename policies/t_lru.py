@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from .. import ConfigError
 from ..kernels import inner, view, zeros
 from .base import Binding, Block, CompiledPolicy, Setting
-from .heaps import MEMBER, empty_heaps, heap_first, heap_push, heap_remove, members_at
+from .classes import first_to_go, make_classes, members, put, take
 from .order import (
     EVENT_ADD,
     EVENT_EVICT,
@@ -20,7 +20,6 @@ from .order import (
     EVENT_REMOVE,
     EVENT_VICTIM,
     MANY,
-    heaps_at,
     numbers_at,
     up_to,
 )
@@ -33,33 +32,30 @@ NEXT_TOKENS = 200
 """As in the authors' patch for SGLang."""
 
 STATE = np.dtype(
-    [(name, "i8") for name in ("n_items", "spare_blocks", "items", "heap", "lengths", "paths")]
+    [(name, "i8") for name in ("n_items", "spare_blocks", "candidates", "lengths", "paths")]
 )
-"""`lengths`: of the longest conversation through each item; a candidate has it as its mark."""
+"""`candidates` are the classes of those: 0 if the deepest block is safe to lose, else 1. `lengths`:
+of the longest conversation through each item; a candidate has it as its mark."""
 
 State = Any  # a record of STATE
 
 
 @inner
 def _offer(s: State, x: int, last: int, depth: int, length: int) -> None:
-    """Put a candidate into the heap: first those whose deepest block is safe to lose."""
-    items = members_at(s.items, s.n_items)
-    item = items[x]
-    item.rank = 0.0 if depth >= length - s.spare_blocks else 1.0
-    item.last = last
-    item.depth = depth
-    item.mark = length
-    heap_push(items, heaps_at(s.heap, s.n_items + 2), 0, x)
+    """Let an item be a candidate."""
+    members(s.candidates)[x].mark = length
+    put(s.candidates, x, 0 if depth >= length - s.spare_blocks else 1, last, depth)
 
 
 @inner
 def _evict(s: State, block: Block) -> None:
     """What is left of a conversation stays one of the same length."""
     lengths = numbers_at(s.lengths, s.n_items)
-    items, x = members_at(s.items, s.n_items), block.block_id
-    if items[x].is_candidate:  # it stays one
-        heap_remove(items, heaps_at(s.heap, s.n_items + 2), 0, x)
-        _offer(s, x, items[x].last, int(block.depth) - int(block.n_blocks), items[x].mark)
+    x = block.block_id
+    item = members(s.candidates)[x]
+    if item.is_candidate:  # it stays one
+        take(s.candidates, x)
+        _offer(s, x, item.last, int(block.depth) - int(block.n_blocks), item.mark)
         return
     above = right_above(s.paths, x)
     leave(s.paths, x)
@@ -69,25 +65,24 @@ def _evict(s: State, block: Block) -> None:
 
 def _event(event: int, state: int, block: Block) -> float:
     s = view(state, (1,), STATE)[0]
-    items = members_at(s.items, s.n_items)
-    heap = heaps_at(s.heap, s.n_items + 2)
     lengths = numbers_at(s.lengths, s.n_items)
     if event == EVENT_VICTIM:
-        x = heap_first(items, heap, 0)
-        item = items[x]
+        x = first_to_go(s.candidates)
+        item = members(s.candidates)[x]
         n_safe = item.depth - (item.mark - s.spare_blocks) + 1
         return up_to(n_safe if item.rank == 0.0 else MANY, x)
+    x = block.block_id
     if event == EVENT_INSERT:
-        lengths[block.block_id] = int(block.depth) + 1
+        lengths[x] = int(block.depth) + 1
         enter(s.paths, block)
     elif event == EVENT_EVICT:
         _evict(s, block)
     elif event == EVENT_ADD:
-        items[block.block_id].is_candidate = 1
-        _offer(s, block.block_id, int(block.last_access), int(block.depth), lengths[block.block_id])
+        members(s.candidates)[x].is_candidate = 1
+        _offer(s, x, int(block.last_access), int(block.depth), lengths[x])
     elif event == EVENT_REMOVE:
-        items[block.block_id].is_candidate = 0
-        heap_remove(items, heap, 0, block.block_id)
+        members(s.candidates)[x].is_candidate = 0
+        take(s.candidates, x)
     return 0.0
 
 
@@ -140,12 +135,10 @@ class TLru(CompiledPolicy):
 
     def new_state(self, setting: Setting, cache: int) -> NDArray[np.int64]:
         state = np.zeros(1, STATE)
-        items = zeros(setting.n_items, MEMBER)
-        heap = empty_heaps(1, setting.n_items + 2)
         lengths = zeros(setting.n_items, np.int32)
         state["n_items"], state["paths"] = setting.n_items, make_paths(setting)
         state["spare_blocks"] = self._spare_blocks(setting)
-        state["items"], state["heap"] = items.ctypes.data, heap.ctypes.data
+        state["candidates"] = make_classes(setting, 2, n_places=setting.n_uses)
         state["lengths"] = lengths.ctypes.data
-        setting.keep(items, heap, lengths)
+        setting.keep(lengths)
         return state.view(np.int64)

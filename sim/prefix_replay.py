@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ..kernels import array_of, inner, kernel, prefetch, record_at, view, zeros
 from ..policies.base import Policy, Setting
+from ..policies.firsts import make_firsts
 from ..policies.lru import Lru
 from ..policies.order import (
     ENTRY,
@@ -26,6 +27,8 @@ from ..policies.order import (
     HOOKED,
     ITEM,
     ORDER,
+    PIECE,
+    QUEUED,
     SCORED,
     add,
     make_orders,
@@ -62,9 +65,6 @@ cached (a leading part), child segments with any, deepest piece, uses so far.
 A use is noted at the end of the path only, and passed on to the parent when a segment leaves the
 cache: until then the parent is no candidate, and nobody asks.
 """
-
-PIECE = np.dtype([("segment", "i4"), ("start", "i4"), ("above", "i4"), ("uses", "i4")], align=True)
-"""A piece: where in its segment it starts, the next shallower one, uses before it was cached."""
 
 SEGMENT_BYTES = SEGMENT.itemsize
 SEEN_BYTES = SEEN.itemsize
@@ -168,6 +168,7 @@ def replay(
     n_splits = len(path_blocks) * max(1, len(category_names))
     most_pieces = min(capacity_blocks + longest, tree.n_keys, n_segments + n_splits)
     n_pieces = max(1, most_pieces)
+    pieces = zeros(n_pieces, PIECE)
     setting = Setting(
         n_items=n_pieces,
         n_caches=1,
@@ -179,9 +180,14 @@ def replay(
         rehearse=rehearse,
         parent_keys=lambda: tree.parent,
         block_size=tree.block_size,
+        pieces=pieces.ctypes.data,
+        n_uses=len(path_blocks),
     )
     binding = policy.bind(setting)
-    orders, heaps = make_orders(binding, n_caches=1, n_items=n_pieces)
+    firsts = 0
+    if binding.mode == QUEUED:
+        firsts = make_firsts(setting, binding.n_queues, setting.n_uses)
+    orders, heaps = make_orders(binding, n_caches=1, n_items=n_pieces, firsts=firsts)
     if policy.needs_future:
         use_offsets, uses = tree.uses(path_blocks <= capacity_blocks)
     else:
@@ -208,7 +214,7 @@ def replay(
     }
     arrays = {
         "segments": segments,
-        "pieces": zeros(n_pieces, PIECE),
+        "pieces": pieces,
         "items": zeros(n_pieces + 1, ITEM),
         "free_pieces": free_pieces,
         "orders": orders,
@@ -357,6 +363,7 @@ def _miss(c: Cache, end: int, t: int, now_s: float, category: int) -> None:
 def _insert(c: Cache, end: int, t: int, now_s: float, category: int, clock: float) -> None:
     """Cache the missing part of a path: one piece a segment."""
     s = end
+    below = -1
     while s >= 0:
         segment = _segments(c)[s]
         if segment.n_cached == segment.n_blocks:
@@ -370,8 +377,11 @@ def _insert(c: Cache, end: int, t: int, now_s: float, category: int, clock: floa
         piece = _pieces(c)[x]
         piece.segment = s
         piece.start = segment.n_cached
-        piece.above = segment.top
         piece.uses = segment.uses
+        piece.above = segment.top
+        if below >= 0:
+            _pieces(c)[below].above = x
+        below = x
         item = _items(c)[x]
         item.key = s
         item.category = category
@@ -384,14 +394,18 @@ def _insert(c: Cache, end: int, t: int, now_s: float, category: int, clock: floa
             segment.last_s = now_s
             segment.clock = clock
             segment.category = category
-            if _segments(c)[s].parent >= 0:
-                _segments(c)[_segments(c)[s].parent].n_children += 1
+            piece.above = -1
+            if segment.parent >= 0:
+                parent = _segments(c)[segment.parent]
+                parent.n_children += 1
+                if parent.n_cached == parent.n_blocks:
+                    piece.above = parent.top
         segment.n_cached = segment.n_blocks
         if _order(c).mode == HOOKED:
             _describe(c, x)
             n_new = segment.n_blocks - piece.start
             notify_of_run(_order(c), _items(c), x, EVENT_INSERT, n_new)
-        s = _segments(c)[s].parent
+        s = segment.parent
 
 
 @inner
