@@ -63,23 +63,20 @@ def _search(
 ) -> float:
     """Return the candidate that leaves: the search of a sample, see `sampling.lowest_by`.
 
-    What the sample's members are compared by is noted in their entries, which only name a candidate
-    otherwise: the depth, and as `rank` the age and then about the value, by which only those are
-    left that may have the least.
+    Entries tell of the last use and the depth. About the value is noted in their place for a first
+    look, by which only those are left that may have the least.
     """
     items, row = items_at(items_address, 1), heaps_at(row_address, n + n_drawn)
     p = view(params, (N_PARAMS,), np.float64)
     size = n_drawn if n_drawn else n
     first = n if n_drawn else 0
     if n_drawn:
-        draw_sample(items, row, n, n_drawn, generator)
+        draw_sample(items, row, n, n_drawn, generator, True)
     youngest_s, oldest_s = np.inf, 0.0
     shallowest, deepest = DEEPEST, 0
     for k in range(first, first + size):
-        x = int(row[k].x)
-        age_s = max(now_s - items[x].last_s, LEAST_AGE_S)
-        depth = int(items[x].depth)
-        row[k].rank, row[k].depth = age_s, depth
+        age_s = max(now_s - row[k].rank, LEAST_AGE_S)
+        depth = int(row[k].depth)
         youngest_s, oldest_s = min(youngest_s, age_s), max(oldest_s, age_s)
         shallowest, deepest = min(shallowest, depth), max(deepest, depth)
     alpha = p[ALPHA] if now_s > p[ALPHA_FROM_S] else 0.0
@@ -89,7 +86,8 @@ def _search(
     base = (0.0 if high > low else 1.0) + (0.0 if deepest > shallowest else alpha)
     lowest = np.inf
     for k in range(first, first + size):
-        recency = (1.0 / row[k].rank - low) * recency_unit
+        age_s = max(now_s - row[k].rank, LEAST_AGE_S)
+        recency = (1.0 / age_s - low) * recency_unit
         about = base + recency + float(row[k].depth - shallowest) * depth_unit
         row[k].rank = about
         lowest = min(lowest, about)
@@ -105,6 +103,9 @@ def _search(
         value += alpha * _share(float(row[k].depth), float(shallowest), float(deepest))
         if best < 0 or value < least or (value == least and _goes_first(items, x, best)):
             best, least = x, value
+    if n_drawn == 0:
+        for k in range(n):
+            row[k].rank = items[int(row[k].x)].last_s
     row[first].rank = least  # for who asks by which value it was chosen
     return float(best)
 

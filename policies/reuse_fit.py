@@ -22,18 +22,29 @@ N_ROUNDS = 10
 
 
 SEEN = np.dtype(
-    [("last_s", "f8"), ("parent", "i4"), ("n_blocks", "i4"), ("category", "i4")], align=True
+    [("seen_s", "f8"), ("parent", "i4"), ("n_blocks", "i4"), ("seen_category", "i4")], align=True
 )
 """A segment of the prefix tree, and its last access: time (NaN before the first), category."""
+
+
+def unseen(parent: NDArray[np.int32], n_blocks: NDArray[np.int32]) -> NDArray[Any]:
+    """Segments of the prefix tree without any access, (n_segments,) of SEEN."""
+    segments = np.zeros(len(parent), SEEN)
+    segments["seen_s"] = np.nan
+    segments["parent"] = parent
+    segments["n_blocks"] = n_blocks
+    return segments
 
 
 class ReuseFit(NamedTuple):
     """State of the fit. Sums are weighted by blocks."""
 
     segments: NDArray[Any]
-    """(n_segments,) of SEEN; empty if nothing is fitted."""
+    """(n_segments,) of SEEN, or of what has its fields among others; empty if nothing is fitted."""
     sums: NDArray[np.float64]
     """(n_windows, n_categories, 4): by ACCESSES, REUSES, GAP_SUM_S, SHORTEST_GAP_S."""
+    closed: NDArray[np.float64]
+    """(n_categories, 3): ACCESSES, REUSES and GAP_SUM_S of all windows but the current one."""
     clock: NDArray[np.float64]
     """(next refit, period, smallest gap, window), seconds."""
     life_s: NDArray[np.float64]
@@ -47,8 +58,7 @@ class ReuseFit(NamedTuple):
 
 
 def make_reuse_fit(
-    parent: NDArray[np.int32],
-    n_blocks: NDArray[np.int32],
+    segments: NDArray[Any],
     n_categories: int,
     *,
     refit_s: float,
@@ -62,13 +72,10 @@ def make_reuse_fit(
     n_windows = 1 if np.isinf(window_s) else max(1, round(window_s / refit_s))
     sums = np.zeros((n_windows, n_categories, 4))
     sums[:, :, SHORTEST_GAP_S] = np.inf
-    segments = np.zeros(len(parent), SEEN)
-    segments["last_s"] = np.nan
-    segments["parent"] = parent
-    segments["n_blocks"] = n_blocks
     return ReuseFit(
         segments=segments,
         sums=sums,
+        closed=np.zeros((n_categories, 3)),
         clock=np.array([-np.inf, refit_s, min_gap_s, window_s]),
         life_s=np.ascontiguousarray(np.broadcast_to(life_s, n_categories), np.float64),
         choice=np.array(
@@ -80,9 +87,9 @@ def make_reuse_fit(
 
 def no_reuse_fit() -> ReuseFit:
     """A fit of nothing, for policies without one."""
-    none = np.zeros(0, np.int32)
+    none = np.zeros(0, SEEN)
     return make_reuse_fit(
-        none, none, 1, refit_s=1.0, window_s=np.inf, min_gap_s=0.0, life_s=1.0, is_shifted=False
+        none, 1, refit_s=1.0, window_s=np.inf, min_gap_s=0.0, life_s=1.0, is_shifted=False
     )
 
 
@@ -110,16 +117,22 @@ def observe(
     while s >= 0:
         segment = fit.segments[s]
         weight = segment.n_blocks
-        gap_s = now_s - segment.last_s
+        gap_s = now_s - segment.seen_s
         if gap_s > fit.clock[2]:  # false for the first access: its gap is NaN
-            previous = sums[segment.category]
+            previous = sums[segment.seen_category]
             previous[REUSES] += weight
             previous[GAP_SUM_S] += weight * gap_s
             previous[SHORTEST_GAP_S] = min(previous[SHORTEST_GAP_S], gap_s)
         sums[category, ACCESSES] += weight
-        segment.last_s = now_s
-        segment.category = category
+        segment.seen_s = now_s
+        segment.seen_category = category
         s = segment.parent
+
+
+@inner
+def _total(fit: ReuseFit, category: int, what: int) -> float:
+    """Return a sum over all windows."""
+    return float(fit.closed[category, what] + fit.sums[fit.choice[0], category, what])
 
 
 @inner
@@ -128,18 +141,14 @@ def _refit(fit: ReuseFit, params: NDArray[np.float64]) -> None:
 
     A category without reuse gets rate 0 and probability 1: value 0, evicted first.
     """
-    n_windows = len(fit.sums)
     for w in range(fit.sums.shape[1]):
-        accesses = 0.0
-        reuses = 0.0
-        gap_sum_s = 0.0
-        shortest_s = np.inf
-        for i in range(n_windows):
-            accesses += fit.sums[i, w, ACCESSES]
-            reuses += fit.sums[i, w, REUSES]
-            gap_sum_s += fit.sums[i, w, GAP_SUM_S]
-            shortest_s = min(shortest_s, fit.sums[i, w, SHORTEST_GAP_S])
+        accesses = _total(fit, w, ACCESSES)
+        reuses = _total(fit, w, REUSES)
+        gap_sum_s = _total(fit, w, GAP_SUM_S)
         if fit.choice[1] and reuses > 0:
+            shortest_s = np.inf
+            for i in range(len(fit.sums)):
+                shortest_s = min(shortest_s, fit.sums[i, w, SHORTEST_GAP_S])
             gap_sum_s -= reuses * shortest_s
         if reuses > 0 and gap_sum_s > 0:
             params[w, 0] = reuses / gap_sum_s
@@ -159,10 +168,24 @@ def _share_within_life(fit: ReuseFit, params: NDArray[np.float64]) -> None:
 @inner
 def _forget_oldest(fit: ReuseFit) -> None:
     """Start a new window in place of the oldest one, unless all of history counts."""
-    if fit.choice[2]:
-        fit.choice[0] = (fit.choice[0] + 1) % len(fit.sums)
-        fit.sums[fit.choice[0]] = 0.0
-        fit.sums[fit.choice[0], :, SHORTEST_GAP_S] = np.inf
+    if not fit.choice[2]:
+        return
+    current = fit.choice[0]
+    oldest = (current + 1) % len(fit.sums)
+    for w in range(fit.sums.shape[1]):
+        for what in range(SHORTEST_GAP_S):
+            fit.closed[w, what] += fit.sums[current, w, what] - fit.sums[oldest, w, what]
+            fit.sums[oldest, w, what] = 0.0
+        fit.sums[oldest, w, SHORTEST_GAP_S] = np.inf
+        if fit.closed[w, REUSES] == 0:
+            fit.closed[w, GAP_SUM_S] = 0.0
+    fit.choice[0] = oldest
+    if oldest == 0:  # once a round, so that no error of rounding lasts longer
+        for w in range(fit.sums.shape[1]):
+            gap_sum_s = 0.0
+            for i in range(len(fit.sums)):
+                gap_sum_s += fit.sums[i, w, GAP_SUM_S]
+            fit.closed[w, GAP_SUM_S] = gap_sum_s
 
 
 @inner
@@ -186,9 +209,9 @@ def _count_unused(fit: ReuseFit, params: NDArray[np.float64], now_s: float) -> N
                 fit.unused[w, f] = 0.0
         for s in range(len(fit.segments)):
             segment = fit.segments[s]
-            age_s = now_s - segment.last_s
+            age_s = now_s - segment.seen_s
             if age_s > fit.clock[2] and age_s <= fit.clock[3]:  # false before the first access
-                w = segment.category
+                w = segment.seen_category
                 lost = 1.0 - params[w, 1]
                 to_come = params[w, 1] * math.exp(-params[w, 0] * age_s)
                 to_come = to_come / (lost + to_come) if lost > 0 else 1.0
@@ -197,11 +220,8 @@ def _count_unused(fit: ReuseFit, params: NDArray[np.float64], now_s: float) -> N
                 unused[N_TO_COME] += segment.n_blocks * to_come
                 unused[EXPOSURE_S] += segment.n_blocks * to_come * age_s
         for w in range(n_categories):
-            reuses = 0.0
-            gap_sum_s = 0.0
-            for i in range(len(fit.sums)):
-                reuses += fit.sums[i, w, REUSES]
-                gap_sum_s += fit.sums[i, w, GAP_SUM_S]
+            reuses = _total(fit, w, REUSES)
+            gap_sum_s = _total(fit, w, GAP_SUM_S)
             if reuses == 0:
                 continue
             unused = fit.unused[w]

@@ -1,7 +1,9 @@
 """The candidate of the lowest value in a random sample, compiled. Knows no cache and no queue.
 
 The candidates of a cache stand in no order in the entries of its first heap, entry 0 with their
-number, and each knows its place: so one comes or goes, and one is drawn, in a few steps. After a
+number, and each knows its place: so one comes or goes, and one is drawn, in a few steps. An entry
+has the time of its candidate's last use as its rank, until a search of all notes values there, and
+its depth. After a
 victim goes the block above it, if it was cached and last used by the same requests, as long as the
 request needs room: so a sample is drawn once for a run of blocks, whether they leave one by one or
 together.
@@ -15,7 +17,18 @@ import numpy as np
 
 from ..kernels import c_call, inner, prefetch, view
 from .draws import GOLDEN, below, mixed
-from .records import DEMAND, ENTRY, ITEM, N_FEATURES, NOT_A_NUMBER, Heaps, Items, Order, features
+from .records import (
+    DEMAND,
+    ENTRY,
+    ITEM,
+    N_FEATURES,
+    NOT_A_NUMBER,
+    Entry,
+    Heaps,
+    Items,
+    Order,
+    features,
+)
 
 N_MOMENT = 5
 """Numbers of a `kvsim.policies.sampled.Moment`."""
@@ -32,6 +45,20 @@ call_sampled = c_call(3, N_FEATURES - 1 + N_MOMENT)
 
 
 @inner
+def stand(items: Items, entry: Entry, x: int) -> None:
+    """Let an entry stand for a candidate."""
+    entry.x = x
+    entry.rank = items[x].last_s
+    entry.depth = items[x].depth
+
+
+@inner
+def note_depth(order: Order, items: Items, heaps: Heaps, x: int) -> None:
+    """Note that candidate `x` has lost its deepest blocks."""
+    stand(items, heaps[order.first_heap * order.span + items[x].place], x)
+
+
+@inner
 def _close(order: Order, items: Items, heaps: Heaps) -> None:
     """Let the last candidate take the place of a victim that nobody followed."""
     if order.hole >= 0:
@@ -39,7 +66,7 @@ def _close(order: Order, items: Items, heaps: Heaps) -> None:
         n = heaps[base].x
         heaps[base].x = n - 1
         last = heaps[base + n].x
-        heaps[base + order.hole].x = last
+        stand(items, heaps[base + order.hole], last)
         items[last].place = order.hole
         order.hole = -1
 
@@ -57,7 +84,7 @@ def join(order: Order, items: Items, heaps: Heaps, x: int) -> None:
         and order.left_last == item.last
         and order.left_hits == item.hits
     ):
-        heaps[base + order.hole].x = x
+        stand(items, heaps[base + order.hole], x)
         item.place = order.hole
         order.hole = -1
         order.next_victim = x
@@ -65,7 +92,7 @@ def join(order: Order, items: Items, heaps: Heaps, x: int) -> None:
     _close(order, items, heaps)
     n = heaps[base].x + 1
     heaps[base].x = n
-    heaps[base + n].x = x
+    stand(items, heaps[base + n], x)
     item.place = n
 
 
@@ -124,11 +151,14 @@ def _goes_first(items: Items, x: int, y: int) -> bool:
 
 
 @inner
-def draw_sample(items: Items, row: Heaps, n: int, n_drawn: int, generator: int) -> None:
+def draw_sample(
+    items: Items, row: Heaps, n: int, n_drawn: int, generator: int, is_whole: bool
+) -> None:
     """Note one candidate out of each of `n_drawn` stretches of the row behind it, from entry n on.
 
     The stretches begin anywhere and are as long, so all candidates are as likely and none comes
-    twice. The processor fetches those that are noted while the others are drawn.
+    twice. Entries are copied whole, or only name the candidates, which the processor fetches while
+    the others are drawn.
     """
     stretch = ((n << 32) + n_drawn - 1) // n_drawn  # in 2**-32 of a place, rounded up
     seed = np.uint64(generator) + GOLDEN
@@ -137,10 +167,14 @@ def draw_sample(items: Items, row: Heaps, n: int, n_drawn: int, generator: int) 
         low = (k * stretch) >> 32
         seed = seed + GOLDEN
         place = start + low + below(mixed(seed), (((k + 1) * stretch) >> 32) - low)
-        x = row[place if place < n else place - n].x
-        row[n + k].x = x
-        prefetch(items.ctypes.data + x * ITEM_BYTES)
-        prefetch(items.ctypes.data + x * ITEM_BYTES + LINE_BYTES)
+        entry = row[place if place < n else place - n]
+        row[n + k].x = entry.x
+        if is_whole:
+            row[n + k].rank = entry.rank
+            row[n + k].depth = entry.depth
+        else:
+            prefetch(items.ctypes.data + entry.x * ITEM_BYTES)
+            prefetch(items.ctypes.data + entry.x * ITEM_BYTES + LINE_BYTES)
 
 
 def lowest_by(value_of: Any) -> Any:
@@ -158,7 +192,7 @@ def lowest_by(value_of: Any) -> Any:
         first = n if n_drawn else 0
         size = n_drawn if n_drawn else n
         if n_drawn:
-            draw_sample(items, row, n, n_drawn, generator)
+            draw_sample(items, row, n, n_drawn, generator, False)
         lowest_value = np.inf
         is_bad = False
         for k in range(size):
@@ -214,5 +248,8 @@ def lowest(order: Order, items: Items, heaps: Heaps, now_s: float) -> int:
         order.named = -1
         return -1
     order.named = int(best)
-    order.named_value = heaps[base + (n if n_drawn else 0)].rank
+    first = heaps[base + (n if n_drawn else 0)]
+    order.named_value = first.rank
+    if n_drawn == 0:
+        stand(items, first, first.x)
     return int(best)

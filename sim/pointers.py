@@ -7,6 +7,7 @@ function of its name; a typed record would stand, field by field, in the name of
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,12 +16,15 @@ from numpy.typing import NDArray
 _LINE_BYTES = 64
 
 
-def lines_of_zeros(n: int, dtype: type[np.generic] | np.dtype[Any]) -> NDArray[Any]:
-    """Return (n,) zeros that start at a cache line."""
+def lines(
+    n: int, dtype: type[np.generic] | np.dtype[Any], *, make: Callable[..., Any] = np.zeros
+) -> NDArray[Any]:
+    """Return (n,) that start at a cache line: zeros, or what else `make` makes of a length."""
     n_bytes = n * np.dtype(dtype).itemsize
-    room = np.zeros(n_bytes + _LINE_BYTES, np.uint8)
+    room = make(n_bytes + _LINE_BYTES, np.uint8)
     start = -room.ctypes.data % _LINE_BYTES
-    return room[start : start + n_bytes].view(dtype)
+    whole: NDArray[Any] = room[start : start + n_bytes].view(dtype)
+    return whole
 
 
 class Pointers:

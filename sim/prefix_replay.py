@@ -29,6 +29,7 @@ from ..policies.order import (
     ORDER,
     PIECE,
     QUEUED,
+    SAMPLED,
     SCORED,
     add,
     make_orders,
@@ -36,16 +37,18 @@ from ..policies.order import (
     remove,
     victim,
 )
-from ..policies.reuse_fit import SEEN, ReuseFit, make_reuse_fit, no_reuse_fit, observe
+from ..policies.reuse_fit import ReuseFit, make_reuse_fit, no_reuse_fit, observe
+from ..policies.sampling import note_depth
 from ..traces.prefix_tree import PrefixTree
 from .history import first_part_of, rehearsal_of
 from .lru_hits import lru_hits
-from .pointers import Pointers, lines_of_zeros
+from .pointers import Pointers, lines
 
 SEGMENT = np.dtype(
     [
         ("last_s", "f8"),
         ("clock", "f8"),
+        ("seen_s", "f8"),
         ("parent", "i4"),
         ("n_blocks", "i4"),
         ("depth", "i4"),
@@ -55,19 +58,19 @@ SEGMENT = np.dtype(
         ("top", "i4"),
         ("uses", "i4"),
         ("category", "i4"),
-        ("n_unused", "i4", (3,)),
+        ("seen_category", "i4"),
     ],
     align=True,
 )
 """A segment, which fills a cache line: its place in the tree, its last user and the like, blocks
-cached (a leading part), child segments with any, deepest piece, uses so far.
+cached (a leading part), child segments with any, deepest piece, uses so far. `seen_...` is what a
+fit of reuse times keeps of it.
 
 A use is noted at the end of the path only, and passed on to the parent when a segment leaves the
 cache: until then the parent is no candidate, and nobody asks.
 """
 
 SEGMENT_BYTES = SEGMENT.itemsize
-SEEN_BYTES = SEEN.itemsize
 SEGMENTS_AHEAD = 3
 REQUESTS_AHEAD = 4
 """How much of a path is fetched before its request comes, and how many requests before that one."""
@@ -192,14 +195,11 @@ def replay(
         use_offsets, uses = tree.uses(path_blocks <= capacity_blocks)
     else:
         use_offsets, uses = np.zeros(0, np.int64), np.zeros(0, np.int32)
-    segments = lines_of_zeros(n_segments, SEGMENT)
-    segments["top"] = segments["last"] = -1
-    for field in ("parent", "n_blocks", "depth"):
-        segments[field] = getattr(tree, field)
-    fit = no_reuse_fit()
+    segments = lines(n_segments, SEGMENT, make=np.empty)
+    _lay_out(segments, tree.parent, tree.n_blocks, tree.depth)
+    fit = no_reuse_fit()._replace(segments=segments[:0])
     if binding.fit_arguments is not None:
-        n_categories = len(category_names)
-        fit = make_reuse_fit(tree.parent, tree.n_blocks, n_categories, **binding.fit_arguments)
+        fit = make_reuse_fit(segments, len(category_names), **binding.fit_arguments)
     free_pieces = np.empty(n_pieces + 2, np.int32)
     free_pieces[-2:] = 0
     sizes = {
@@ -233,6 +233,31 @@ def replay(
 
 
 @kernel
+def _lay_out(
+    segments: NDArray[Any],
+    parent: NDArray[np.int32],
+    n_blocks: NDArray[np.int32],
+    depth: NDArray[np.int32],
+) -> None:
+    """Set up the segments, (n_segments,) of SEGMENT, in one pass: none is cached, or was used."""
+    for s in range(len(segments)):
+        segment = segments[s]
+        segment.last_s = 0.0
+        segment.clock = 0.0
+        segment.seen_s = np.nan
+        segment.parent = parent[s]
+        segment.n_blocks = n_blocks[s]
+        segment.depth = depth[s]
+        segment.last = -1
+        segment.n_cached = 0
+        segment.n_children = 0
+        segment.top = -1
+        segment.uses = 0
+        segment.category = 0
+        segment.seen_category = 0
+
+
+@kernel
 def _replay(
     c: Cache,
     fit: ReuseFit,
@@ -247,7 +272,7 @@ def _replay(
     has_fit = len(fit.segments) > 0
     n_cached = 0
     for t in range(len(end)):
-        _fetch_ahead(c, fit, end, t)
+        _fetch_ahead(c, end, t)
         now_s = arrival_s[t]
         if has_fit:
             observe(fit, end[t], category[t], now_s, _params(c))
@@ -274,7 +299,7 @@ def _replay(
 
 
 @inner
-def _fetch_ahead(c: Cache, fit: ReuseFit, end: NDArray[np.int32], t: int) -> None:
+def _fetch_ahead(c: Cache, end: NDArray[np.int32], t: int) -> None:
     """Have the processor fetch the deep segments of coming paths: most are in none of its caches.
 
     The end of a path first, and each segment above when the one below is there to name it.
@@ -286,8 +311,6 @@ def _fetch_ahead(c: Cache, fit: ReuseFit, end: NDArray[np.int32], t: int) -> Non
             s = _segments(c)[s].parent if s >= 0 else -1
         if s >= 0:
             prefetch(_sizes(c).segments + s * SEGMENT_BYTES)
-            if len(fit.segments) > 0:
-                prefetch(fit.segments.ctypes.data + s * SEEN_BYTES)
 
 
 @inner
@@ -464,6 +487,8 @@ def _evict(c: Cache, at_most: int, held: int, now_s: float) -> int:
         notify_of_run(order, _items(c), x, EVENT_EVICT, n)
     if not is_gone:
         _items(c)[x].depth -= n
+        if order.mode == SAMPLED:
+            note_depth(order, _items(c), _heaps(c), x)
         if order.mode == SCORED and _sizes(c).has_rising_scores:
             remove(order, _items(c), _heaps(c), x)
             add(order, _items(c), _heaps(c), x)

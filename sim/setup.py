@@ -14,12 +14,12 @@ from ..policies.base import Binding, Setting
 from ..policies.infinite import Infinite
 from ..policies.lru import Lru
 from ..policies.order import ITEM, LONG_AGO_S, LRU_LIST, make_orders
-from ..policies.reuse_fit import ReuseFit, make_reuse_fit, no_reuse_fit
+from ..policies.reuse_fit import ReuseFit, make_reuse_fit, no_reuse_fit, unseen
 from ..traces.prefix_tree import PrefixTree
 from ..traces.schema import Trace
 from .config import ADMISSIONS, EngineConfig
 from .history import first_part_of, parent_keys_of, rehearsal_of
-from .pointers import lines_of_zeros
+from .pointers import lines
 from .records import (
     BLOCK,
     EVENT,
@@ -144,7 +144,8 @@ def prepare(
     def make_fit(binding: Binding) -> ReuseFit:
         if binding.fit_arguments is None:
             return no_reuse_fit()
-        return make_reuse_fit(tree.parent, tree.n_blocks, len(names), **binding.fit_arguments)
+        segments = unseen(tree.parent, tree.n_blocks)
+        return make_reuse_fit(segments, len(names), **binding.fit_arguments)
 
     fit = make_fit(binding)
     n_segments = len(tree.parent)
@@ -202,7 +203,7 @@ def prepare(
     unkeyed = np.zeros((n_instances, n_blocks), np.int32)
     unkeyed[:, : n_blocks - 1] = np.arange(n_blocks - 1, 0, -1)
     unkeyed += np.arange(n_instances, dtype=np.int32)[:, None] * n_blocks
-    copies = lines_of_zeros(n_strips << STRIP_BITS, np.int32)
+    copies = lines(n_strips << STRIP_BITS, np.int32)
     copies[:STRIP_KEYS] = -1
     n_children = np.zeros(1 if is_listed else len(copies), np.int32)
     free_strips = np.arange(n_strips - 1, -2, -1, dtype=np.int32)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ..kernels import kernel
 from ..policies import make_policy
-from ..policies.reuse_fit import ReuseFit, make_reuse_fit, observe
+from ..policies.reuse_fit import ReuseFit, make_reuse_fit, observe, unseen
 from ..sim.prefix_replay import replay
 from ..sim.setup import categories
 from ..traces.prefix_tree import compile_tree
@@ -97,8 +97,7 @@ def fitted(trace: Trace, block_size: int) -> dict[str, dict[str, float]]:
     tree = compile_tree(trace, block_size, partial_blocks=False)
     category, names = categories(trace)
     fit = make_reuse_fit(
-        tree.parent,
-        tree.n_blocks,
+        unseen(tree.parent, tree.n_blocks),
         len(names),
         refit_s=1e15,
         window_s=np.inf,

@@ -47,7 +47,7 @@ from kvsim.policies.lhd import Lhd
 from kvsim.policies.lirs import Lirs
 from kvsim.policies.lru import Lru
 from kvsim.policies.marconi import Marconi
-from kvsim.policies.reuse_fit import make_reuse_fit, observe
+from kvsim.policies.reuse_fit import make_reuse_fit, observe, unseen
 from kvsim.policies.rlt import Rlt
 from kvsim.policies.s3_fifo import S3Fifo
 from kvsim.policies.sglang import SglangLru
@@ -437,8 +437,7 @@ def test_the_fit_by_segments_is_the_fit_block_by_block(window_s: float, fit_kind
         accesses, _ = random_accesses(rng)
         tree = tree_of(accesses)
         fit = make_reuse_fit(
-            tree.parent,
-            tree.n_blocks,
+            unseen(tree.parent, tree.n_blocks),
             len(NAMES),
             refit_s=2.0,
             window_s=window_s,
