@@ -4,10 +4,12 @@ numba writes the code; importing it and its type system takes longer than a repl
 here imports it until something has to be compiled, and what Python calls is kept as plain
 object code, which llvmlite alone can load.
 
-- `inner`: called by compiled functions only; `seldom`: that, but in few runs;
+- `inner`: called by compiled functions only; `seldom`: that, but in few runs; `pasted`: that, but
+  copied to each caller;
 - `kernel`: called by Python, with numbers and arrays; allocates nothing;
 - `branching_kernel`: the same of much code whose loops are short;
-- `c_function`: compiled to the address of a C function, for what is called through a pointer.
+- `c_function`: compiled to the address of a C function, for what is called through a pointer;
+- `c_functions`: the same for a function that does several things, one of each.
 """
 
 from __future__ import annotations
@@ -49,8 +51,8 @@ class _Late:
 
 
 class _Inner(_Late):
-    def __init__(self, function: Callable[..., Any], *, is_seldom: bool = False) -> None:
-        super().__init__(lambda: _compiler().inner(function, is_seldom=is_seldom))
+    def __init__(self, function: Callable[..., Any], *attributes: str) -> None:
+        super().__init__(lambda: _compiler().inner(function, *attributes))
         self.py_func = function
         update_wrapper(self, function)
 
@@ -86,7 +88,12 @@ def inner(function: Callable[..., Any]) -> Any:
 
 def seldom(function: Callable[..., Any]) -> Any:
     """Do as `inner` does for what only few runs call: made small, which takes half the time."""
-    return _Inner(function, is_seldom=True)
+    return _Inner(function, "noinline", "minsize", "optsize")
+
+
+def pasted(function: Callable[..., Any]) -> Any:
+    """Do as `inner` does, and put a copy of the code wherever it is called."""
+    return _Inner(function, "alwaysinline")
 
 
 def late(make: Callable[[], Any]) -> Any:
@@ -273,11 +280,34 @@ def c_function(
     return _address(name, code)
 
 
+def c_functions(
+    function: Callable[..., float], n: int, n_ints: int, n_floats: int, *, name: str | None
+) -> list[int]:
+    """Do as `c_function` does, once for each first number below n; return their addresses.
+
+    The C functions do not take that number, and what it decides is decided when they are compiled,
+    as far as the functions they call are `pasted`.
+    """
+    types = ("i64",) * n_ints + ("double",) * n_floats
+
+    def code(symbol: str) -> bytes:
+        return _compiler().object_code(symbol, function, "double", types, n_firsts=n)
+
+    return _addresses(name, code, tuple(f"_{k}" for k in range(n)))
+
+
 # what is kept
 
 
 def _address(what: str | None, code: Callable[[str], bytes]) -> int:
-    """Load object code, or make it; return the address of its one function.
+    """Load object code, or make it; return the address of its one function."""
+    return _addresses(what, code, ("",))[0]
+
+
+def _addresses(
+    what: str | None, code: Callable[[str], bytes], endings: tuple[str, ...]
+) -> list[int]:
+    """Load object code, or make it; return the addresses of its functions, by ends of their names.
 
     It is kept under `what`, which names the function and its kind of arguments among the sources
     that the folder stands for; None keeps nothing.
@@ -297,11 +327,11 @@ def _address(what: str | None, code: Callable[[str], bytes]) -> int:
         engine.add_object_file(llvm.ObjectFileRef.from_data(data))
         engine.finalize_object()
         _LOADED[name] = engine
-    return int(_LOADED[name].get_function_address(name))
+    return [int(_LOADED[name].get_function_address(name + ending)) for ending in endings]
 
 
 _LOADED: dict[str, Any] = {}
-"""Engines that own loaded code, by the name of its function."""
+"""Engines that own loaded code, by the name that its functions begin with."""
 
 
 def _kept(file: Path) -> bytes | None:

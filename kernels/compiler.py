@@ -252,8 +252,8 @@ class _Compiled(NamedTuple):
     text: _Text
 
 
-_SELDOM: set[str] = set()
-"""Symbols of the functions that are to be small."""
+_ATTRIBUTES: dict[str, tuple[str, ...]] = {}
+"""Attributes of functions, by their symbols."""
 
 
 class _Inner:
@@ -264,9 +264,9 @@ class _Inner:
     compiled for each mixture of integers that it is called with.
     """
 
-    def __init__(self, function: Callable[..., Any], is_seldom: bool) -> None:
+    def __init__(self, function: Callable[..., Any], attributes: tuple[str, ...]) -> None:
         self._function = function
-        self._is_seldom = is_seldom
+        self._attributes = attributes
         self.name = f"{function.__module__}.{function.__qualname__}"
         self.done: dict[tuple[Any, ...], _Compiled] = {}
         """What it became, by types of arguments."""
@@ -316,8 +316,7 @@ class _Inner:
             target.insert_user_function(descriptor, descriptor, [text])
         else:
             target._defns[descriptor].append(_call(descriptor, text), descriptor.argtypes)
-        if self._is_seldom:
-            _SELDOM.add(descriptor.llvm_func_name)
+        _ATTRIBUTES[descriptor.llvm_func_name] = self._attributes
         signature = typing.signature(descriptor.restype, *kinds).replace(pysig=self._parameters)
         return _Compiled(signature, descriptor, text)
 
@@ -345,9 +344,9 @@ def _is_small_integer(kind: Any) -> bool:
     return isinstance(kind, types.Integer) and (kind.signed or kind.bitwidth < 64)
 
 
-def inner(function: Callable[..., Any], *, is_seldom: bool = False) -> Any:
-    """Compile a function that compiled functions call."""
-    return _Inner(function, is_seldom)
+def inner(function: Callable[..., Any], *attributes: str) -> Any:
+    """Compile a function that compiled functions call, with attributes of LLVM's functions."""
+    return _Inner(function, attributes)
 
 
 @global_compiler_lock
@@ -358,10 +357,12 @@ def object_code(
     parameters: tuple[str, ...],
     *,
     has_short_loops: bool = False,
+    n_firsts: int = 0,
 ) -> bytes:
     """Compile `function` to the object code of a C function called `name`.
 
-    `result` and `parameters` are LLVM types: i64, double, or void as result. With
+    With `n_firsts` it is as many, `name_0`, `name_1`, ..., each without the first parameter, which
+    has that number. `result` and `parameters` are LLVM types: i64, double, or void as result. With
     `has_short_loops`, loops are left as they are.
 
     Raises:
@@ -370,37 +371,44 @@ def object_code(
     kinds = {"i64": types.int64, "double": types.float64}
     try:
         # a last parameter *numbers takes the rest, as in a call
-        compiled = inner(function).compiled(tuple(kinds[p] for p in parameters), {})
+        attributes = ("alwaysinline",) if n_firsts else ()
+        compiled = inner(function, *attributes).compiled(tuple(kinds[p] for p in parameters), {})
     except NumbaError as error:
         told = [line for line in str(error).splitlines() if line.startswith("Unknown")]
         reason = told[0].partition(" of type")[0] if told else type(error).__name__
         raise CompileError(reason) from error
     module = compiled.text.whole()
     symbol = compiled.descriptor.llvm_func_name
-    takes = ", ".join(f"{kind} %a{i}" for i, kind in enumerate(parameters))
+    takes = [f"{kind} %a{i}" for i, kind in enumerate(parameters)]
+    if n_firsts:
+        entries = [(f"{name}_{k}", takes[1:], [f"i64 {k}", *takes[1:]]) for k in range(n_firsts)]
+    else:
+        entries = [(name, takes, takes)]
     returns = "ptr" if result == "void" else result
     answer = (
         "ret void" if result == "void" else f"%r = load {returns}, ptr %result\nret {returns} %r"
     )
-    entry = f"""
+    text = f"""
         define void @NRT_incref(ptr %view) {{ ret void }}
         define void @NRT_decref(ptr %view) {{ ret void }}
         declare i32 @"{symbol}"({", ".join(["ptr", "ptr", *parameters])})
-        define {result} @{name}({takes}) {{
+    """
+    for entry, given, passed in entries:
+        text += f"""
+        define {result} @{entry}({", ".join(given)}) {{
             %result = alloca {returns}
             %error = alloca ptr
-            %status = call i32 @"{symbol}"({
-        ", ".join(["ptr %result", "ptr %error", *takes.split(", ")])
-    })
+            %status = call i32 @"{symbol}"({", ".join(["ptr %result", "ptr %error", *passed])})
             {answer}
         }}
-    """
-    module.link_in(llvm.parse_assembly(entry))  # nobody counts the users of a view
+        """
+    names = {entry for entry, _, _ in entries}
+    module.link_in(llvm.parse_assembly(text))  # nobody counts the users of a view
     for defined in module.functions:
-        if not defined.is_declaration and defined.name != name:
+        if not defined.is_declaration and defined.name not in names:
             defined.linkage = llvm.Linkage.internal
-        if defined.name in _SELDOM and not defined.is_declaration:
-            for attribute in ("noinline", "minsize", "optsize"):
+        if not defined.is_declaration:
+            for attribute in _ATTRIBUTES.get(defined.name, ()):
                 defined.add_function_attribute(attribute)
     machine = target_machine()
     options = llvm.create_pipeline_tuning_options(speed_level=3)

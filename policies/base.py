@@ -22,6 +22,7 @@ import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -30,7 +31,7 @@ from numpy.typing import NDArray
 
 from .. import ConfigError, PolicyError
 from .block import Block as Block
-from .calls import compiled_event, compiled_score, compiled_value, number, python_function
+from .calls import compiled_events, compiled_score, compiled_value, number, python_function
 
 
 class History(NamedTuple):
@@ -109,7 +110,8 @@ class Binding:
     mode: int
     score: int = 0
     value: int = 0
-    event: int = 0
+    events: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    """(order.N_EVENTS,): of a function for each event, if it has an order of its own."""
     states: list[int] = field(default_factory=list)
     n_queues: int = 1
     params: NDArray[np.float64] = field(default_factory=lambda: np.zeros((1, 3)))
@@ -144,7 +146,7 @@ class Binding:
         """Write the addresses into the orders of all caches (records of `order.ORDER`)."""
         orders["score"] = self.score
         orders["value"] = self.value
-        orders["event"] = self.event
+        orders["events"] = self.events.ctypes.data
         orders["is_retagged"] = self.is_retagged
         orders["is_stamped_on_release"] = self.is_stamped_on_release
         orders["is_stamped_on_hit"] = self.is_stamped_on_hit
@@ -373,7 +375,7 @@ class EvictionPolicy(Policy):
         return type(self)()
 
     def bind(self, setting: Setting) -> Binding:
-        from .order import HOOKED
+        from .order import HOOKED, N_EVENTS
         from .records import block_at
 
         binding = Binding(mode=HOOKED, hears_misses=self.hears_misses, hears_hits=True)
@@ -390,7 +392,8 @@ class EvictionPolicy(Policy):
             return 0.0
 
         binding.states = list(range(setting.n_caches))
-        binding.event = python_function(on_event, 4, 1, binding)
+        functions = [partial(on_event, event) for event in range(N_EVENTS)]
+        binding.events = np.array([python_function(each, 3, 1, binding) for each in functions])
         return binding
 
 
@@ -418,9 +421,9 @@ class CompiledPolicy(Policy):
     def bind(self, setting: Setting) -> Binding:
         from .order import HOOKED
 
-        event = compiled_event(type(self), self.event_function())
+        events = compiled_events(type(self), self.event_function())
         binding = Binding(
-            mode=HOOKED, event=event, hears_misses=self.hears_misses, hears_hits=self.hears_hits
+            mode=HOOKED, events=events, hears_misses=self.hears_misses, hears_hits=self.hears_hits
         )
         states = [self.new_state(setting, cache) for cache in range(setting.n_caches)]
         binding.states = [state.ctypes.data for state in states]

@@ -7,8 +7,11 @@ import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from .. import PolicyError
-from ..kernels import CompileError, c_function, inner
+from ..kernels import CompileError, c_function, c_functions, inner, pasted
 from .block import Block
 
 if TYPE_CHECKING:
@@ -83,17 +86,21 @@ def compiled_score(policy: type[ScorePolicy]) -> int:
     return c_function_of(policy, call, 1, N_FEATURES - 1)
 
 
-def compiled_event(policy: type[CompiledPolicy], function: Callable[..., float]) -> int:
+def compiled_events(
+    policy: type[CompiledPolicy], function: Callable[..., float]
+) -> NDArray[np.int64]:
+    """(order.N_EVENTS,): a C function for each event."""
+    from .order import N_EVENTS
     from .records import features, items_at
 
-    event_function: Any = inner(function)
+    event_function: Any = pasted(function)
     make: Any = Block
 
     def call(event: int, state: int, block_id: int, where: int, n_blocks: float) -> float:
         about = features(items_at(where, 1), 0, n_blocks)
         return float(event_function(event, state, make(block_id, *about)))
 
-    return c_function_of(policy, call, 4, 1)
+    return _c_functions_of(policy, lambda name: c_functions(call, N_EVENTS, 4, 1, name=name))
 
 
 def compiled_value(policy: type[QueuePolicy]) -> int:
@@ -106,17 +113,23 @@ def compiled_value(policy: type[QueuePolicy]) -> int:
     return c_function_of(policy, call, 1, 4)
 
 
-_COMPILED: dict[type, int] = {}
-"""Addresses of compiled functions by policy class: compiling twice gives the same function."""
+_COMPILED: dict[type, NDArray[np.int64]] = {}
+"""Addresses of compiled functions by policy class: compiling twice gives the same functions."""
 
 
 def c_function_of(policy: type, call: Callable[..., float], n_ints: int, n_floats: int) -> int:
     """Compile a policy's function; it is kept for later runs if it is one of kvsim's own."""
+    return int(
+        _c_functions_of(policy, lambda name: [c_function(call, n_ints, n_floats, name=name)])[0]
+    )
+
+
+def _c_functions_of(policy: type, compiled: Callable[[str | None], list[int]]) -> NDArray[np.int64]:
     if policy not in _COMPILED:
         is_own = policy.__module__.startswith(f"{__package__}.")
         name = f"{policy.__module__}.{policy.__qualname__}" if is_own else None
         try:
-            _COMPILED[policy] = c_function(call, n_ints, n_floats, name=name)
+            _COMPILED[policy] = np.array(compiled(name), np.int64)
         except CompileError as error:
             raise PolicyError(
                 f"{_place(policy)}: cannot be compiled:"

@@ -71,6 +71,7 @@ EVENT_INSERT = 3
 EVENT_HIT = 4
 EVENT_EVICT = 5
 EVENT_MISS = 6
+N_EVENTS = 7
 
 RUN_UNIT = 1 << 32
 MANY = 1 << 20
@@ -94,7 +95,7 @@ ITEM_BYTES = ITEM.itemsize
 
 _call_score = c_call(1, N_FEATURES - 1)
 _call_value = c_call(1, 4)
-_call_event = c_call(4, 1)
+_call_event = c_call(3, 1)
 
 
 @inner
@@ -105,7 +106,8 @@ def notify_of_run(order: Order, items: Items, x: int, event: int, n_blocks: floa
     """
     block_id = -1 if event == EVENT_MISS else x
     where = items.ctypes.data + x * ITEM_BYTES
-    answer = _call_event(order.event, (event, order.state, block_id, where), (n_blocks,))
+    function = ints_at(order.events, N_EVENTS)[event]
+    answer = _call_event(function, (order.state, block_id, where), (n_blocks,))
     if answer != answer:
         order.error = NOT_A_NUMBER
         order.culprit = x
@@ -261,7 +263,8 @@ def victim(
         best = lowest(order, items, heaps, now_s)
     else:
         where = items.ctypes.data + lo * ITEM_BYTES
-        answer = _call_event(order.event, (EVENT_VICTIM, order.state, -1, where), (1.0,))
+        function = ints_at(order.events, N_EVENTS)[EVENT_VICTIM]
+        answer = _call_event(function, (order.state, -1, where), (1.0,))
         if RUN_UNIT <= answer < MANY * 2.0 * RUN_UNIT:
             order.at_most = int(answer) // RUN_UNIT
             answer -= float(order.at_most * RUN_UNIT)

@@ -45,7 +45,7 @@ ORDER = np.dtype(
         ("mode", "i8"),
         ("score", "i8"),
         ("value", "i8"),
-        ("event", "i8"),
+        ("events", "i8"),
         ("state", "i8"),
         ("n_queues", "i8"),
         ("first_heap", "i8"),
@@ -86,13 +86,14 @@ ORDER = np.dtype(
     ],
     align=True,
 )
-"""One cache's order: its mode, the C addresses of the policy's functions, its ageing clock. From
-`params` on, what a sampled policy needs: the address of its parameters, whether `value` searches
-the sample itself instead of giving one value, its random numbers, and its last look at the waiting
-queue (see `kvsim.sim.look_ahead`). `at_most`: blocks of the last victim's run that may go before
-the policy is asked again. From `named_value` on: the lowest value of the last
-sample, and what follows its victim (see `kvsim.policies.sampling`). `firsts`: category queues that
-are no heaps (see `kvsim.policies.firsts`), or 0."""
+"""One cache's order: its mode, the C addresses of the policy's functions (at `events` those of one
+for each event), its ageing clock. From `params` on, what a sampled policy needs: the address of
+its parameters, whether `value` searches the sample itself instead of giving one value, its
+random numbers, and its last look at the waiting queue (see `kvsim.sim.look_ahead`). `at_most`:
+blocks of the last victim's run that may go before the policy is asked again. From `named_value`
+on: the lowest value of the last sample, and what follows its victim (see
+`kvsim.policies.sampling`). `firsts`: category queues that are no heaps (see
+`kvsim.policies.firsts`), or 0."""
 
 DEMAND = np.dtype([("next_start", "f8"), ("n_users", "i4"), ("scan", "i4")], align=True)
 """What the queue scan number `scan` found of an item: place of the first waiting request that
