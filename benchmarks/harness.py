@@ -11,7 +11,7 @@ from statistics import median
 Times = dict[str, list[float]]
 """CPU seconds a call, by contender, one value a round."""
 
-_MIN_SLICE_S = 0.02
+_MIN_SLICE_S = 0.1
 _LONG_S = 10.0
 
 
@@ -63,7 +63,7 @@ Measurement = Callable[[Setting], Iterator[Result]]
 def interleaved(contenders: Mapping[str, Callable[[], object]], rounds: int) -> Times:
     """Time all contenders once a round, in turn, so that a slow minute hits all of them.
 
-    Calls shorter than 20 ms are repeated within the round. The first call, which may compile
+    Calls shorter than 0.1 s are repeated within the round. The first call, which may compile
     or fill caches, is not counted.
     """
     repeats = {}

@@ -1,8 +1,9 @@
 """Candidates in a few classes, each in order of last use: who leaves first, compiled.
 
 The first of the lowest class that has a candidate. Where no two candidates can have the same last
-use, classes are bitmaps over the last uses (`firsts`); else all are in one heap, where the deeper
-one of two that were used together leaves first. A policy holds the address of a record of CLASSES.
+use, the lowest classes are bitmaps over the last uses (`firsts`). All others are in one heap, where
+the deeper one of two that were used together leaves first. A policy holds the address of a record
+of CLASSES.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from .lines import NOBODY
 from .records import ENTRY
 
 CLASSES = np.dtype([(name, "i8") for name in ("n_items", "n_classes", "items", "heap", "firsts")])
-"""Sizes and addresses; there are no `firsts` if there is a heap."""
+"""Sizes and addresses; the first `n_classes` are in `firsts`."""
 
 Classes = int  # the address of a record of CLASSES
 
@@ -31,12 +32,12 @@ _heap = array_of(CLASSES, "heap", "n_items + 2", ENTRY, {})
 
 @inner
 def put(c: Classes, x: int, of_class: int, last: int, depth: int) -> None:
-    """Put in a candidate; its last use is at least 0 and, with bitmaps, below their places."""
+    """Put in a candidate; its last use is at least 0 and, if there are any, below the places."""
     item = members(c)[x]
     item.rank = float(of_class)
     item.last = last
     item.depth = depth
-    if _sizes(c).firsts:
+    if of_class < _sizes(c).n_classes:
         put_first(_sizes(c).firsts, of_class, last, x)
     else:
         heap_push(members(c), _heap(c), 0, x)
@@ -45,8 +46,8 @@ def put(c: Classes, x: int, of_class: int, last: int, depth: int) -> None:
 @inner
 def take(c: Classes, x: int) -> None:
     """Take out a candidate."""
-    if _sizes(c).firsts:
-        item = members(c)[x]
+    item = members(c)[x]
+    if item.rank < _sizes(c).n_classes:
         drop_first(_sizes(c).firsts, int(item.rank), item.last)
     else:
         heap_remove(members(c), _heap(c), 0, x)
@@ -55,24 +56,22 @@ def take(c: Classes, x: int) -> None:
 @inner
 def first_to_go(c: Classes) -> int:
     """Return the candidate that leaves first; there is one."""
-    if _sizes(c).firsts == 0:
-        return heap_first(members(c), _heap(c), 0)
-    of_class = 0
-    x = first_of(_sizes(c).firsts, 0)
-    while x == NOBODY:
-        of_class += 1
+    for of_class in range(_sizes(c).n_classes):
         x = first_of(_sizes(c).firsts, of_class)
-    return x
+        if x != NOBODY:
+            return x
+    return heap_first(members(c), _heap(c), 0)
 
 
 def make_classes(setting: Setting, n_classes: int, *, n_places: int) -> Classes:
-    """Make empty classes, which live as long as the run; a heap if `n_places` is 0."""
+    """Make empty classes, which live as long as the run: `n_classes` bitmaps, if of any places."""
     sizes = np.zeros(1, CLASSES)
-    sizes["n_items"], sizes["n_classes"] = setting.n_items, n_classes
     items = zeros(setting.n_items, MEMBER)
-    heap = empty_heaps(1, 1 if n_places else setting.n_items + 2)
+    heap = empty_heaps(1, setting.n_items + 2)
+    sizes["n_items"] = setting.n_items
     sizes["items"], sizes["heap"] = items.ctypes.data, heap.ctypes.data
     if n_places:
+        sizes["n_classes"] = n_classes
         sizes["firsts"] = make_firsts(setting, n_classes, n_places)
     setting.keep(items, heap, sizes)
     return int(sizes.ctypes.data)

@@ -97,7 +97,7 @@ def make_firsts(setting: Setting, n_queues: int, n_places: int) -> Firsts:
         "words": zeros(n_queues * n_words, np.int64),
         "tops": np.zeros(n_queues * n_tops, np.int64),
         "hints": np.zeros(n_queues, np.int64),
-        "members": zeros(n_words * 64, np.int32),
+        "members": np.empty(n_words * 64, np.int32),
     }
     sizes = np.zeros(1, FIRSTS)
     sizes["n_queues"], sizes["n_words"], sizes["n_tops"] = n_queues, n_words, n_tops

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .. import ConfigError
 from ..kernels import inner, view
@@ -14,7 +15,7 @@ from .calls import c_function_of
 from .draws import seed_of
 from .order import SAMPLED
 from .records import Items, heaps_at, items_at
-from .sampling import draw_sample
+from .sampling import ENTRY_BYTES, first_place, place_in, stretch_of
 
 ALPHAS = tuple(i / 10 for i in range(21))
 """What is tried for alpha: as many as the authors try."""
@@ -22,8 +23,6 @@ ALPHAS = tuple(i / 10 for i in range(21))
 LEAST_AGE_S = 1e-6
 ROUNDING = 1e-12
 """More than the error of values reckoned with fewer divisions, as a share of 1 + alpha."""
-DEEPEST = 1 << 31
-"""More than any depth."""
 
 ALPHA, ALPHA_FROM_S, N_PARAMS = range(3)
 """`params`: alpha, and from when on."""
@@ -47,6 +46,25 @@ def _goes_first(items: Items, x: int, y: int) -> bool:
     return bool(a.last < b.last or (a.last == b.last and a.depth > b.depth))
 
 
+@inner
+def _range(values: NDArray[np.float64], n: int, room: int) -> tuple[float, float]:
+    """Return the least and the greatest of n numbers that are at least 0; `room` is for two.
+
+    As whole numbers their bits have the same order, and of those the processor compares several at
+    once.
+    """
+    bits = view(values.ctypes.data, (n,), np.int64)
+    least = bits[0]
+    greatest = bits[0]
+    for k in range(n):
+        least = min(least, bits[k])
+        greatest = max(greatest, bits[k])
+    found = view(room, (2,), np.int64)
+    found[0], found[1] = least, greatest
+    numbers = view(room, (2,), np.float64)
+    return numbers[0], numbers[1]
+
+
 def _search(
     items_address: int,
     row_address: int,
@@ -63,50 +81,47 @@ def _search(
 ) -> float:
     """Return the candidate that leaves: the search of a sample, see `sampling.lowest_by`.
 
-    Entries tell of the last use and the depth. About the value is noted in their place for a first
-    look, by which only those are left that may have the least.
+    Entries of candidates tell of their last use and depth. Behind them it is noted what the members
+    of the sample are compared by, and then about the value: only those may have the least whose
+    value is about that.
     """
-    items, row = items_at(items_address, 1), heaps_at(row_address, n + n_drawn)
+    items, row = items_at(items_address, 1), heaps_at(row_address, n + 1)
     p = view(params, (N_PARAMS,), np.float64)
     size = n_drawn if n_drawn else n
-    first = n if n_drawn else 0
-    if n_drawn:
-        draw_sample(items, row, n, n_drawn, generator, True)
-    youngest_s, oldest_s = np.inf, 0.0
-    shallowest, deepest = DEEPEST, 0
-    for k in range(first, first + size):
-        age_s = max(now_s - row[k].rank, LEAST_AGE_S)
-        depth = int(row[k].depth)
-        youngest_s, oldest_s = min(youngest_s, age_s), max(oldest_s, age_s)
-        shallowest, deepest = min(shallowest, depth), max(deepest, depth)
+    room = row_address + n * ENTRY_BYTES
+    values = view(room, (size,), np.float64)
+    depths = view(room + 8 * size, (size,), np.float64)
+    places, found = view(room + 16 * size, (size,), np.int64), room + 24 * size
+    stretch = stretch_of(n, size)
+    first = first_place(generator, n)
+    for k in range(size):
+        place = place_in(k, first, stretch, n, generator) if n_drawn else k
+        places[k] = place
+        depths[k] = float(row[place].depth)
+        values[k] = max(now_s - row[place].rank, LEAST_AGE_S)
+    youngest_s, oldest_s = _range(values, size, found)
+    shallowest, deepest = _range(depths, size, found)
     alpha = p[ALPHA] if now_s > p[ALPHA_FROM_S] else 0.0
     low, high = 1.0 / oldest_s, 1.0 / youngest_s
     recency_unit = _per_unit(low, high)
     depth_unit = alpha * _per_unit(shallowest, deepest)
-    base = (0.0 if high > low else 1.0) + (0.0 if deepest > shallowest else alpha)
-    lowest = np.inf
-    for k in range(first, first + size):
-        age_s = max(now_s - row[k].rank, LEAST_AGE_S)
-        recency = (1.0 / age_s - low) * recency_unit
-        about = base + recency + float(row[k].depth - shallowest) * depth_unit
-        row[k].rank = about
-        lowest = min(lowest, about)
-    limit = lowest + ROUNDING * (1.0 + alpha)
+    base = 1.0 + (0.0 if high > low else 1.0) + (0.0 if deepest > shallowest else alpha)
+    for k in range(size):
+        recency = (1.0 / values[k] - low) * recency_unit
+        values[k] = base + recency + (depths[k] - shallowest) * depth_unit
+    limit = _range(values, size, found)[0] + ROUNDING * (1.0 + alpha)
     best = -1
     least = np.inf
-    for k in range(first, first + size):
-        if row[k].rank > limit:
+    for k in range(size):
+        if values[k] > limit:
             continue
-        x = int(row[k].x)
+        x = int(row[places[k]].x)
         recency = 1.0 / max(now_s - items[x].last_s, LEAST_AGE_S)
         value = _share(recency, low, high)
-        value += alpha * _share(float(row[k].depth), float(shallowest), float(deepest))
+        value += alpha * _share(depths[k], shallowest, deepest)
         if best < 0 or value < least or (value == least and _goes_first(items, x, best)):
             best, least = x, value
-    if n_drawn == 0:
-        for k in range(n):
-            row[k].rank = items[int(row[k].x)].last_s
-    row[first].rank = least  # for who asks by which value it was chosen
+    row[n if n_drawn else 0].rank = least  # for who asks by which value it was chosen
     return float(best)
 
 

@@ -299,7 +299,8 @@ def make_orders(
     use: then its heaps have an entry 0 only, with the head in x and whether it is out of date.
     """
     has_heaps = binding.mode not in (LRU_LIST, HOOKED) and not firsts
-    span = n_items + 2 + min(binding.n_samples, n_items) if has_heaps else 1
+    n_sampled = min(binding.n_samples or n_items, n_items) if binding.mode == SAMPLED else 0
+    span = n_items + 2 + n_sampled if has_heaps else 1
     heaps = empty_heaps(n_caches * binding.n_queues, span)
     orders = np.zeros(n_caches, ORDER)
     orders["valued_s"] = np.nan

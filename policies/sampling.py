@@ -151,30 +151,42 @@ def _goes_first(items: Items, x: int, y: int) -> bool:
 
 
 @inner
-def draw_sample(
-    items: Items, row: Heaps, n: int, n_drawn: int, generator: int, is_whole: bool
-) -> None:
+def stretch_of(n: int, n_drawn: int) -> int:
+    """Return how long each of the stretches of n places is that one is drawn of: in 2**-32 of one.
+
+    They begin anywhere and are as long, so all candidates are as likely and none comes twice.
+    """
+    return ((n << 32) + n_drawn - 1) // n_drawn  # rounded up
+
+
+@inner
+def first_place(generator: int, n: int) -> int:
+    """Draw where the first stretch begins."""
+    return below(mixed(np.uint64(generator) + GOLDEN), n)
+
+
+@inner
+def place_in(k: int, first: int, stretch: int, n: int, generator: int) -> int:
+    """Draw a place of stretch k."""
+    low = (k * stretch) >> 32
+    bits = mixed(np.uint64(generator) + np.uint64(k + 2) * GOLDEN)
+    place = first + low + below(bits, (((k + 1) * stretch) >> 32) - low)
+    return place if place < n else place - n
+
+
+@inner
+def draw_sample(items: Items, row: Heaps, n: int, n_drawn: int, generator: int) -> None:
     """Note one candidate out of each of `n_drawn` stretches of the row behind it, from entry n on.
 
-    The stretches begin anywhere and are as long, so all candidates are as likely and none comes
-    twice. Entries are copied whole, or only name the candidates, which the processor fetches while
-    the others are drawn.
+    The processor fetches those that are noted while the others are drawn.
     """
-    stretch = ((n << 32) + n_drawn - 1) // n_drawn  # in 2**-32 of a place, rounded up
-    seed = np.uint64(generator) + GOLDEN
-    start = below(mixed(seed), n)
+    stretch = stretch_of(n, n_drawn)
+    first = first_place(generator, n)
     for k in range(n_drawn):
-        low = (k * stretch) >> 32
-        seed = seed + GOLDEN
-        place = start + low + below(mixed(seed), (((k + 1) * stretch) >> 32) - low)
-        entry = row[place if place < n else place - n]
-        row[n + k].x = entry.x
-        if is_whole:
-            row[n + k].rank = entry.rank
-            row[n + k].depth = entry.depth
-        else:
-            prefetch(items.ctypes.data + entry.x * ITEM_BYTES)
-            prefetch(items.ctypes.data + entry.x * ITEM_BYTES + LINE_BYTES)
+        x = row[place_in(k, first, stretch, n, generator)].x
+        row[n + k].x = x
+        prefetch(items.ctypes.data + x * ITEM_BYTES)
+        prefetch(items.ctypes.data + x * ITEM_BYTES + LINE_BYTES)
 
 
 def lowest_by(value_of: Any) -> Any:
@@ -192,7 +204,7 @@ def lowest_by(value_of: Any) -> Any:
         first = n if n_drawn else 0
         size = n_drawn if n_drawn else n
         if n_drawn:
-            draw_sample(items, row, n, n_drawn, generator, False)
+            draw_sample(items, row, n, n_drawn, generator)
         lowest_value = np.inf
         is_bad = False
         for k in range(size):

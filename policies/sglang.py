@@ -18,6 +18,8 @@ from .radix_nodes import Tree, evict, hit, insert, make_tree, nodes, offer, sett
 
 LRU, LFU, SLRU, PRIORITY = range(4)
 PROTECTED_AT = 2
+N_QUICK = 16
+"""Classes in bitmaps: hardly any candidate is in a higher one."""
 
 STATE = np.dtype(
     [(name, "i8") for name in ("order", "tree", "candidates", "n_categories", "priorities")]
@@ -110,10 +112,7 @@ class SglangLru(CompiledPolicy):
         state = np.zeros(1, STATE)
         found = self.priorities_of(setting.category_names)
         priorities = np.unique(found, return_inverse=True)[1].astype(np.int64)  # in their order
-        n_classes = 3 + int(priorities.max(initial=0))
-        # the numbers of uses have no limit
-        n_places = 0 if self.order == LFU else 2 * setting.n_uses
-        state["candidates"] = make_classes(setting, n_classes, n_places=n_places)
+        state["candidates"] = make_classes(setting, N_QUICK, n_places=2 * setting.n_uses)
         state["tree"], state["order"] = make_tree(setting), self.order
         state["n_categories"] = len(priorities)
         state["priorities"] = priorities.ctypes.data

@@ -188,7 +188,7 @@ def replay(
     )
     binding = policy.bind(setting)
     firsts = 0
-    if binding.mode == QUEUED:
+    if binding.mode == QUEUED and setting.n_uses:
         firsts = make_firsts(setting, binding.n_queues, setting.n_uses)
     orders, heaps = make_orders(binding, n_caches=1, n_items=n_pieces, firsts=firsts)
     if policy.needs_future:
