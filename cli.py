@@ -906,7 +906,7 @@ def _config(options: Mapping[str, Any]) -> RunConfig:
 
 def _say_if_it_compiles() -> None:
     """Explain the wait of a first run, where a person is watching."""
-    from kvsim.kernels import kept_folder
+    from kvsim.kernels.kept import kept_folder
 
     if sys.stderr.isatty() and not kept_folder().exists():
         print("compiling the simulator; this happens once, and takes some 15 s", file=sys.stderr)

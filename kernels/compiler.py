@@ -37,8 +37,9 @@ from numba.core.typed_passes import type_inference_stage
 from numba.cpython.builtins import cast_int, do_minmax
 from numba.extending import intrinsic, register_model
 
-from . import CompileError, is_own, target_machine
+from . import CompileError, is_own
 from .contexts import contexts
+from .kept import target_machine
 from .members import Member
 
 

@@ -14,12 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..kernels import array_of, inner, kernel, prefetch, record_at, view, zeros
+from ..kernels import inner, kernel, prefetch, view, zeros
 from ..policies.base import Policy, Setting
 from ..policies.firsts import make_firsts
 from ..policies.lru import Lru
 from ..policies.order import (
-    ENTRY,
     EVENT_EVICT,
     EVENT_HIT,
     EVENT_INSERT,
@@ -43,94 +42,32 @@ from ..traces.prefix_tree import PrefixTree
 from .history import first_part_of, rehearsal_of
 from .lru_hits import lru_hits
 from .pointers import Pointers, lines
-
-SEGMENT = np.dtype(
-    [
-        ("last_s", "f8"),
-        ("clock", "f8"),
-        ("seen_s", "f8"),
-        ("parent", "i4"),
-        ("n_blocks", "i4"),
-        ("depth", "i4"),
-        ("last", "i4"),
-        ("n_cached", "i4"),
-        ("n_children", "i4"),
-        ("top", "i4"),
-        ("uses", "i4"),
-        ("category", "i4"),
-        ("seen_category", "i4"),
-    ],
-    align=True,
+from .segments import (
+    CACHE,
+    SEGMENT,
+    Cache,
+    free_pieces,
+    heaps,
+    items,
+    lay_out,
+    params,
+    pieces,
+    segments,
+    sizes,
+    use_offsets,
+    uses,
 )
-"""A segment, which fills a cache line: its place in the tree, its last user and the like, blocks
-cached (a leading part), child segments with any, deepest piece, uses so far. `seen_...` is what a
-fit of reuse times keeps of it.
-
-A use is noted at the end of the path only, and passed on to the parent when a segment leaves the
-cache: until then the parent is no candidate, and nobody asks.
-"""
 
 SEGMENT_BYTES = SEGMENT.itemsize
 SEGMENTS_AHEAD = 3
 REQUESTS_AHEAD = 4
 """How much of a path is fetched before its request comes, and how many requests before that one."""
 
-SIZES = (
-    "capacity",
-    "n_segments",
-    "n_pieces",
-    "n_heap_entries",
-    "n_queues",
-    "n_params",
-    "n_uses",
-    "has_rising_scores",
-)
-ARRAYS = (
-    "segments",
-    "pieces",
-    "items",
-    "free_pieces",
-    "orders",
-    "heaps",
-    "params",
-    "use_offsets",
-    "uses",
-)
-CACHE = np.dtype([(name, "i8") for name in (*SIZES, *ARRAYS)])
-Cache = int  # the address of a record of dtype CACHE
-
-
-_sizes = record_at(CACHE)
-"""The record itself: sizes, by the names of SIZES."""
-
-
-def _array(name: str, shape: str, element: Any) -> Any:
-    """Make the compiled function from the record's address to one of its arrays."""
-    return array_of(CACHE, name, shape, element, {})
-
-
-_segments = _array("segments", "n_segments", SEGMENT)
-"""(n_segments,) of SEGMENT."""
-_pieces = _array("pieces", "n_pieces", PIECE)
-"""(n_pieces,) of PIECE."""
-_items = _array("items", "n_pieces + 1", ITEM)
-"""(n_pieces + 1,) of ITEM: the pieces as the policy sees them, and what a request lacks."""
-_free_pieces = _array("free_pieces", "n_pieces + 2", np.int32)
-"""A stack of pieces once used; its height and the pieces never used are the last elements."""
-_heaps = _array("heaps", "n_heap_entries", ENTRY)
-"""(n_heap_entries,) of ENTRY."""
-_params = _array("params", "n_queues, n_params", np.float64)
-"""(n_queues, n_params): a policy's numbers of each category."""
-_use_offsets = _array("use_offsets", "n_segments + 1", np.int64)
-"""(n_segments + 1,): where the uses of each segment start."""
-_uses = _array("uses", "n_uses", np.int32)
-"""(n_uses,): requests that use each segment, in order; empty unless the policy is offline."""
-
 
 @inner
 def _order(c: Cache) -> Any:
     """The order of the pieces, a record of ORDER."""
-    return view(_sizes(c).orders, (1,), ORDER)[0]
+    return view(sizes(c).orders, (1,), ORDER)[0]
 
 
 def replay(
@@ -171,7 +108,7 @@ def replay(
     n_splits = len(path_blocks) * max(1, len(category_names))
     most_pieces = min(capacity_blocks + longest, tree.n_keys, n_segments + n_splits)
     n_pieces = max(1, most_pieces)
-    pieces = zeros(n_pieces, PIECE)
+    piece_rows = zeros(n_pieces, PIECE)
     setting = Setting(
         n_items=n_pieces,
         n_caches=1,
@@ -183,78 +120,53 @@ def replay(
         rehearse=rehearse,
         parent_keys=lambda: tree.parent,
         block_size=tree.block_size,
-        pieces=pieces.ctypes.data,
+        pieces=piece_rows.ctypes.data,
         n_uses=len(path_blocks),
     )
     binding = policy.bind(setting)
     firsts = 0
     if binding.mode == QUEUED and setting.n_uses:
         firsts = make_firsts(setting, binding.n_queues, setting.n_uses)
-    orders, heaps = make_orders(binding, n_caches=1, n_items=n_pieces, firsts=firsts)
+    orders, heap_rows = make_orders(binding, n_caches=1, n_items=n_pieces, firsts=firsts)
     if policy.needs_future:
-        use_offsets, uses = tree.uses(path_blocks <= capacity_blocks)
+        offsets, users = tree.uses(path_blocks <= capacity_blocks)
     else:
-        use_offsets, uses = np.zeros(0, np.int64), np.zeros(0, np.int32)
-    segments = lines(n_segments, SEGMENT, make=np.empty)
-    _lay_out(segments, tree.parent, tree.n_blocks, tree.depth)
-    fit = no_reuse_fit()._replace(segments=segments[:0])
+        offsets, users = np.zeros(0, np.int64), np.zeros(0, np.int32)
+    rows = lines(n_segments, SEGMENT, make=np.empty)
+    lay_out(rows, tree.parent, tree.n_blocks, tree.depth)
+    fit = no_reuse_fit()._replace(segments=rows[:0])
     if binding.fit_arguments is not None:
-        fit = make_reuse_fit(segments, len(category_names), **binding.fit_arguments)
-    free_pieces = np.empty(n_pieces + 2, np.int32)
-    free_pieces[-2:] = 0
-    sizes = {
+        fit = make_reuse_fit(rows, len(category_names), **binding.fit_arguments)
+    free = np.empty(n_pieces + 2, np.int32)
+    free[-2:] = 0
+    n_of = {
         "capacity": capacity_blocks,
         "n_segments": n_segments,
         "n_pieces": n_pieces,
-        "n_heap_entries": len(heaps),
+        "n_heap_entries": len(heap_rows),
         "n_queues": binding.n_queues,
         "n_params": binding.params.shape[1],
-        "n_uses": len(uses),
+        "n_uses": len(users),
         "has_rising_scores": policy.has_rising_scores,
     }
     arrays = {
-        "segments": segments,
-        "pieces": pieces,
+        "segments": rows,
+        "pieces": piece_rows,
         "items": zeros(n_pieces + 1, ITEM),
-        "free_pieces": free_pieces,
+        "free_pieces": free,
         "orders": orders,
-        "heaps": heaps,
+        "heaps": heap_rows,
         "params": binding.params,
-        "use_offsets": use_offsets,
-        "uses": uses,
+        "use_offsets": offsets,
+        "uses": users,
     }
-    cache = Pointers(CACHE, sizes, arrays)
+    cache = Pointers(CACHE, n_of, arrays)
     hits = np.zeros(len(path_blocks), np.int32)
     now_s = np.ascontiguousarray(arrival_s)
     _replay(cache.address, fit, tree.end, path_blocks, now_s, category.astype(np.int32), hits)
     if orders["error"][0]:
         raise binding.failure(name or type(policy).__name__, orders)
     return hits
-
-
-@kernel
-def _lay_out(
-    segments: NDArray[Any],
-    parent: NDArray[np.int32],
-    n_blocks: NDArray[np.int32],
-    depth: NDArray[np.int32],
-) -> None:
-    """Set up the segments, (n_segments,) of SEGMENT, in one pass: none is cached, or was used."""
-    for s in range(len(segments)):
-        segment = segments[s]
-        segment.last_s = 0.0
-        segment.clock = 0.0
-        segment.seen_s = np.nan
-        segment.parent = parent[s]
-        segment.n_blocks = n_blocks[s]
-        segment.depth = depth[s]
-        segment.last = -1
-        segment.n_cached = 0
-        segment.n_children = 0
-        segment.top = -1
-        segment.uses = 0
-        segment.category = 0
-        segment.seen_category = 0
 
 
 @kernel
@@ -275,24 +187,24 @@ def _replay(
         _fetch_ahead(c, end, t)
         now_s = arrival_s[t]
         if has_fit:
-            observe(fit, end[t], category[t], now_s, _params(c))
-        if end[t] < 0 or path_blocks[t] > _sizes(c).capacity:
+            observe(fit, end[t], category[t], now_s, params(c))
+        if end[t] < 0 or path_blocks[t] > sizes(c).capacity:
             continue
         clock = order.clock
         held = _touch(c, end[t], t, now_s, category[t])
         if held >= 0:
-            hits[t] = _segments(c)[held].depth + _segments(c)[held].n_cached
+            hits[t] = segments(c)[held].depth + segments(c)[held].n_cached
         n_new = path_blocks[t] - hits[t]
         if n_new > 0 and order.hears_misses:
             _miss(c, end[t], t, now_s, category[t])
-        while n_cached + n_new > _sizes(c).capacity:
-            n_cached -= _evict(c, n_cached + n_new - _sizes(c).capacity, held, now_s)
+        while n_cached + n_new > sizes(c).capacity:
+            n_cached -= _evict(c, n_cached + n_new - sizes(c).capacity, held, now_s)
             if order.error:
                 return
         if n_new > 0:
             _insert(c, end[t], t, now_s, category[t], clock)
             n_cached += n_new
-        if _segments(c)[end[t]].n_children == 0:
+        if segments(c)[end[t]].n_children == 0:
             _offer(c, end[t])
         if order.error:
             return
@@ -308,38 +220,38 @@ def _fetch_ahead(c: Cache, end: NDArray[np.int32], t: int) -> None:
         coming = t + (SEGMENTS_AHEAD - above) * REQUESTS_AHEAD
         s = end[coming] if coming < len(end) else -1
         for _ in range(above):
-            s = _segments(c)[s].parent if s >= 0 else -1
+            s = segments(c)[s].parent if s >= 0 else -1
         if s >= 0:
-            prefetch(_sizes(c).segments + s * SEGMENT_BYTES)
+            prefetch(sizes(c).segments + s * SEGMENT_BYTES)
 
 
 @inner
 def _touch(c: Cache, end: int, t: int, now_s: float, category: int) -> int:
     """Use the cached part of a path, pinning it; return its deepest segment, or -1."""
     order = _order(c)
-    segment = _segments(c)[end]
+    segment = segments(c)[end]
     segment.last = t
     segment.last_s = now_s
     segment.clock = order.clock
     segment.category = category
     held = end
-    while held >= 0 and _segments(c)[held].n_cached == 0:
-        held = _segments(c)[held].parent
+    while held >= 0 and segments(c)[held].n_cached == 0:
+        held = segments(c)[held].parent
     if held < 0:
         return -1
-    segment = _segments(c)[held]
+    segment = segments(c)[held]
     if held != end:  # what is above the path's end learns of its use from below, later
         segment.last = t
         segment.last_s = now_s
         segment.clock = order.clock
         segment.category = category
     segment.uses += 1
-    if _items(c)[segment.top].is_candidate:
-        remove(order, _items(c), _heaps(c), segment.top)
+    if items(c)[segment.top].is_candidate:
+        remove(order, items(c), heaps(c), segment.top)
     if order.hears_hits:  # is told of every use at once
         s = held
         while s >= 0:
-            segment = _segments(c)[s]
+            segment = segments(c)[s]
             if s != held:
                 segment.uses += 1
                 segment.last = t
@@ -350,21 +262,21 @@ def _touch(c: Cache, end: int, t: int, now_s: float, category: int) -> int:
             n_cached = segment.n_cached
             while True:  # its pieces, from the deepest one up
                 _describe(c, x)
-                start = _pieces(c)[x].start
-                notify_of_run(order, _items(c), x, EVENT_HIT, segment.n_cached - start)
+                start = pieces(c)[x].start
+                notify_of_run(order, items(c), x, EVENT_HIT, segment.n_cached - start)
                 if start == 0:
                     break
                 segment.n_cached = start
-                x = _pieces(c)[x].above
+                x = pieces(c)[x].above
             segment.n_cached = n_cached
-            s = _segments(c)[s].parent
+            s = segments(c)[s].parent
     return held
 
 
 @inner
 def _miss(c: Cache, end: int, t: int, now_s: float, category: int) -> None:
     """Tell the policy what part of a path is missing, segment by segment from the deepest."""
-    item = _items(c)[_sizes(c).n_pieces]
+    item = items(c)[sizes(c).n_pieces]
     item.category = category
     item.inserted = t
     item.inserted_s = now_s
@@ -372,13 +284,13 @@ def _miss(c: Cache, end: int, t: int, now_s: float, category: int) -> None:
     item.last_s = now_s
     s = end
     while s >= 0:
-        segment = _segments(c)[s]
+        segment = segments(c)[s]
         if segment.n_cached == segment.n_blocks:
             break
         item.key = s
         item.depth = segment.depth + segment.n_blocks - 1
         n_missing = segment.n_blocks - segment.n_cached
-        notify_of_run(_order(c), _items(c), _sizes(c).n_pieces, EVENT_MISS, n_missing)
+        notify_of_run(_order(c), items(c), sizes(c).n_pieces, EVENT_MISS, n_missing)
         s = segment.parent
 
 
@@ -388,24 +300,24 @@ def _insert(c: Cache, end: int, t: int, now_s: float, category: int, clock: floa
     s = end
     below = -1
     while s >= 0:
-        segment = _segments(c)[s]
+        segment = segments(c)[s]
         if segment.n_cached == segment.n_blocks:
             break
-        if _free_pieces(c)[-2] > 0:
-            _free_pieces(c)[-2] -= 1
-            x = _free_pieces(c)[_free_pieces(c)[-2]]
+        if free_pieces(c)[-2] > 0:
+            free_pieces(c)[-2] -= 1
+            x = free_pieces(c)[free_pieces(c)[-2]]
         else:
-            x = _free_pieces(c)[-1]
-            _free_pieces(c)[-1] += 1
-        piece = _pieces(c)[x]
+            x = free_pieces(c)[-1]
+            free_pieces(c)[-1] += 1
+        piece = pieces(c)[x]
         piece.segment = s
         piece.start = segment.n_cached
         piece.uses = segment.uses
         piece.above = segment.top
         if below >= 0:
-            _pieces(c)[below].above = x
+            pieces(c)[below].above = x
         below = x
-        item = _items(c)[x]
+        item = items(c)[x]
         item.key = s
         item.category = category
         item.inserted = t
@@ -419,7 +331,7 @@ def _insert(c: Cache, end: int, t: int, now_s: float, category: int, clock: floa
             segment.category = category
             piece.above = -1
             if segment.parent >= 0:
-                parent = _segments(c)[segment.parent]
+                parent = segments(c)[segment.parent]
                 parent.n_children += 1
                 if parent.n_cached == parent.n_blocks:
                     piece.above = parent.top
@@ -427,17 +339,17 @@ def _insert(c: Cache, end: int, t: int, now_s: float, category: int, clock: floa
         if _order(c).mode == HOOKED:
             _describe(c, x)
             n_new = segment.n_blocks - piece.start
-            notify_of_run(_order(c), _items(c), x, EVENT_INSERT, n_new)
+            notify_of_run(_order(c), items(c), x, EVENT_INSERT, n_new)
         s = segment.parent
 
 
 @inner
 def _describe(c: Cache, x: int) -> None:
     """Bring the history of a piece up to date for the policy."""
-    item = _items(c)[x]
-    piece = _pieces(c)[x]
+    item = items(c)[x]
+    piece = pieces(c)[x]
     s = piece.segment
-    segment = _segments(c)[s]
+    segment = segments(c)[s]
     item.depth = segment.depth + segment.n_cached - 1
     item.last = segment.last
     item.last_s = segment.last_s
@@ -445,24 +357,24 @@ def _describe(c: Cache, x: int) -> None:
     item.hits = segment.uses - piece.uses
     if _order(c).is_retagged:
         item.category = segment.category
-    if _sizes(c).n_uses:
-        lo, hi = _use_offsets(c)[s], _use_offsets(c)[s + 1]
+    if sizes(c).n_uses:
+        lo, hi = use_offsets(c)[s], use_offsets(c)[s + 1]
         n_uses = hi
         while lo < hi:  # the first use after the last one
             middle = (lo + hi) // 2
-            if _uses(c)[middle] > segment.last:
+            if uses(c)[middle] > segment.last:
                 hi = middle
             else:
                 lo = middle + 1
-        item.next_use = float(_uses(c)[lo]) if lo < n_uses else np.inf
+        item.next_use = float(uses(c)[lo]) if lo < n_uses else np.inf
 
 
 @inner
 def _offer(c: Cache, s: int) -> None:
     """Make the deepest piece of a segment without cached children a candidate."""
-    x = _segments(c)[s].top
+    x = segments(c)[s].top
     _describe(c, x)
-    add(_order(c), _items(c), _heaps(c), x)
+    add(_order(c), items(c), heaps(c), x)
 
 
 @inner
@@ -472,36 +384,36 @@ def _evict(c: Cache, at_most: int, held: int, now_s: float) -> int:
     The segment `held`, the deepest one of the running request, is no candidate.
     """
     order = _order(c)
-    x = victim(order, _items(c), _heaps(c), _params(c), 0, _sizes(c).n_pieces, now_s)
+    x = victim(order, items(c), heaps(c), params(c), 0, sizes(c).n_pieces, now_s)
     if x < 0:
         return 0
-    piece = _pieces(c)[x]
+    piece = pieces(c)[x]
     s = piece.segment
-    segment = _segments(c)[s]
+    segment = segments(c)[s]
     n = min(at_most, order.at_most, segment.n_cached - piece.start)
     segment.n_cached -= n
     is_gone = segment.n_cached == piece.start
     if order.mode == HOOKED:
         if is_gone:
-            remove(order, _items(c), _heaps(c), x)
-        notify_of_run(order, _items(c), x, EVENT_EVICT, n)
+            remove(order, items(c), heaps(c), x)
+        notify_of_run(order, items(c), x, EVENT_EVICT, n)
     if not is_gone:
-        _items(c)[x].depth -= n
+        items(c)[x].depth -= n
         if order.mode == SAMPLED:
-            note_depth(order, _items(c), _heaps(c), x)
-        if order.mode == SCORED and _sizes(c).has_rising_scores:
-            remove(order, _items(c), _heaps(c), x)
-            add(order, _items(c), _heaps(c), x)
+            note_depth(order, items(c), heaps(c), x)
+        if order.mode == SCORED and sizes(c).has_rising_scores:
+            remove(order, items(c), heaps(c), x)
+            add(order, items(c), heaps(c), x)
         return n
     segment.top = piece.above
-    _free_pieces(c)[_free_pieces(c)[-2]] = x
-    _free_pieces(c)[-2] += 1
+    free_pieces(c)[free_pieces(c)[-2]] = x
+    free_pieces(c)[-2] += 1
     offered = s
     if segment.n_cached == 0:
         offered = -1
         up = segment.parent
         if up >= 0:
-            parent = _segments(c)[up]
+            parent = segments(c)[up]
             parent.n_children -= 1
             if order.hears_hits == 0:
                 parent.uses += segment.uses
@@ -514,7 +426,7 @@ def _evict(c: Cache, at_most: int, held: int, now_s: float) -> int:
                 offered = up
         segment.uses = 0
     if order.mode != HOOKED:
-        remove(order, _items(c), _heaps(c), x)
+        remove(order, items(c), heaps(c), x)
     if offered >= 0:
         _offer(c, offered)
     return n

@@ -15,12 +15,12 @@ from kvsim.kernels import (
     CompileError,
     array_of,
     c_function,
-    compiled_sources,
     inner,
     kernel,
     record_at,
     view,
 )
+from kvsim.kernels.kept import compiled_sources
 from kvsim.policies import POLICIES, make_policy
 
 PAIR = np.dtype([("weight", "f8"), ("count", "i4")], align=True)
