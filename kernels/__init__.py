@@ -268,12 +268,7 @@ def c_function(
     Raises:
         CompileError: the function is not plain arithmetic.
     """
-    types = ("i64",) * n_ints + ("double",) * n_floats
-
-    def code(symbol: str) -> bytes:
-        return _compiler().object_code(symbol, function, "double", types)
-
-    return address_of(name, code)
+    return address_of(name, _code_of(function, n_ints, n_floats, n_firsts=0))
 
 
 def c_functions(
@@ -284,12 +279,20 @@ def c_functions(
     The C functions do not take that number, and what it decides is decided when they are compiled,
     as far as the functions they call are `pasted`.
     """
+    code = _code_of(function, n_ints, n_floats, n_firsts=n)
+    return addresses_of(name, code, tuple(f"_{k}" for k in range(n)))
+
+
+def _code_of(
+    function: Callable[..., float], n_ints: int, n_floats: int, *, n_firsts: int
+) -> Callable[[str], bytes]:
+    """Return what compiles a function of numbers under a name."""
     types = ("i64",) * n_ints + ("double",) * n_floats
 
-    def code(symbol: str) -> bytes:
-        return _compiler().object_code(symbol, function, "double", types, n_firsts=n)
+    def code(name: str) -> bytes:
+        return _compiler().object_code(name, function, "double", types, n_firsts=n_firsts)
 
-    return addresses_of(name, code, tuple(f"_{k}" for k in range(n)))
+    return code
 
 
 def _compiler() -> Any:

@@ -15,8 +15,10 @@ from kvsim.kernels import (
     CompileError,
     array_of,
     c_function,
+    c_functions,
     inner,
     kernel,
+    pasted,
     record_at,
     view,
 )
@@ -119,6 +121,24 @@ def test_a_c_function_has_an_address() -> None:
     address = c_function(mix, 1, 2, name=None)
     call = ctypes.CFUNCTYPE(ctypes.c_double, ctypes.c_int64, *[ctypes.c_double] * 2)(address)
     assert call(3, 2.0, 0.25) == 3.5
+
+
+def test_a_function_becomes_one_c_function_for_each_first_number() -> None:
+    import ctypes
+
+    @pasted
+    def chosen(event: int, a: float) -> float:
+        return a + 1.0 if event == 1 else 10.0 * a + event
+
+    def choose(event: int, place: int, a: float) -> float:
+        return chosen(event, a) + 100.0 * place
+
+    addresses = c_functions(choose, 3, 2, 1, name=None)
+    calls = [
+        ctypes.CFUNCTYPE(ctypes.c_double, ctypes.c_int64, ctypes.c_double)(address)
+        for address in addresses
+    ]
+    assert [call(7, 0.5) for call in calls] == [705.0, 701.5, 707.0]
 
 
 def test_what_numba_refuses_says_why() -> None:
