@@ -1,8 +1,8 @@
 """The contract between a cache, which counts, and a policy, which chooses.
 
 A policy orders the *candidates*: cached blocks that no request uses and that have no cached
-child, so that a prefix is always trimmed from its tail. It never sees the future (unless it
-says `needs_future`), and never touches residency, pins or statistics.
+child, so that a prefix is always trimmed from its tail (unless it `takes_any`). It never sees the
+future (unless it says `needs_future`), and never touches residency, pins or statistics.
 
 Four ways to write one, from short to free:
 
@@ -122,6 +122,9 @@ class Binding:
     is_stamped_on_hit: bool = False
     """Whether, in a timed run, only a hit counts as a use of a block: one cached anew keeps the
     time of what was in its memory before, long ago if nothing was ever hit there."""
+    drops_whole: bool = False
+    """Whether what goes on leaving after a victim leaves at once, needed or not (see `order.rest`).
+    Of a policy with its own order only."""
     hears_misses: bool = False
     hears_hits: bool = False
     """Whether it is told of hits; of a policy with its own order only."""
@@ -150,6 +153,7 @@ class Binding:
         orders["is_retagged"] = self.is_retagged
         orders["is_stamped_on_release"] = self.is_stamped_on_release
         orders["is_stamped_on_hit"] = self.is_stamped_on_hit
+        orders["drops_whole"] = self.drops_whole
         orders["hears_misses"] = self.hears_misses
         orders["hears_hits"] = self.hears_hits
         if self.states:
@@ -219,6 +223,12 @@ class Policy(ABC):
     of what is loaded before its turn when that begins), in a lower tier when a block is about to
     enter it. A block that the cache holds is none, even if the request must compute it again.
     """
+
+    @property
+    def takes_any(self) -> bool:
+        """Whether every idle block is a candidate, also with cached children, which are out of
+        reach until it is cached again. Of a policy of category queues only."""
+        return False
 
     @abstractmethod
     def bind(self, setting: Setting) -> Binding:

@@ -1,7 +1,8 @@
 """Which evictable block leaves next, compiled: heaps, category queues, samples, policy call-outs.
 
 An *item* is what the owner of the order evicts: a block of a serving pool, or a run of blocks
-in a cache-only replay. Items in the order are the candidates: idle, with no cached child.
+in a cache-only replay. Items in the order are the candidates: idle, with no cached child unless
+the order takes any.
 Knows no residency, no pins and no statistics: those are the cache's.
 """
 
@@ -262,20 +263,43 @@ def victim(
     elif order.mode == SAMPLED:
         best = lowest(order, items, heaps, now_s)
     else:
-        where = items.ctypes.data + lo * ITEM_BYTES
-        function = ints_at(order.events, N_EVENTS)[EVENT_VICTIM]
-        answer = _call_event(function, (order.state, -1, where), (1.0,))
-        if RUN_UNIT <= answer < MANY * 2.0 * RUN_UNIT:
-            order.at_most = int(answer) // RUN_UNIT
-            answer -= float(order.at_most * RUN_UNIT)
-        if answer != answer:
-            order.error = NOT_A_NUMBER
-        elif answer < lo or answer >= hi or items[int(answer)].is_candidate == 0:
-            order.error = NOT_A_CANDIDATE
-            order.culprit = int(answer)
-        else:
-            best = int(answer)
+        best = _checked(order, items, lo, hi, _asked(order, items, lo, 1.0))
     return best
+
+
+@inner
+def rest(order: Order, items: Items, lo: int, hi: int) -> int:
+    """Name the candidate that has to go with the last victim, -1 if none, or after an error.
+
+    Of an order that drops nodes whole; asked until there is none.
+    """
+    answer = _asked(order, items, lo, 0.0)
+    return -1 if answer < 0.0 else _checked(order, items, lo, hi, answer)
+
+
+@inner
+def _asked(order: Order, items: Items, lo: int, n_blocks: float) -> float:
+    """Ask a hooked policy for its victim; with no blocks, for one that has to go in any case."""
+    where = items.ctypes.data + lo * ITEM_BYTES
+    function = ints_at(order.events, N_EVENTS)[EVENT_VICTIM]
+    return float(_call_event(function, (order.state, -1, where), (n_blocks,)))
+
+
+@inner
+def _checked(order: Order, items: Items, lo: int, hi: int, answer: float) -> int:
+    """Return the candidate that a policy answered with, -1 if it is none; set `order.at_most`."""
+    order.at_most = MANY
+    if RUN_UNIT <= answer < MANY * 2.0 * RUN_UNIT:
+        order.at_most = int(answer) // RUN_UNIT
+        answer -= float(order.at_most * RUN_UNIT)
+    if answer != answer:
+        order.error = NOT_A_NUMBER
+    elif answer < lo or answer >= hi or items[int(answer)].is_candidate == 0:
+        order.error = NOT_A_CANDIDATE
+        order.culprit = int(answer)
+    else:
+        return int(answer)
+    return -1
 
 
 @inner

@@ -66,6 +66,10 @@ class Chooser(ABC):
     def victim(self, now_s: float) -> int:
         """Name the candidate to evict."""
 
+    def rest(self) -> int:
+        """Name the candidate that has to go with the last victim; -1 if none has."""
+        return -1
+
 
 def plain_face(policy: Policy, setting: Setting, binding: Binding, cache: int) -> Chooser | None:
     """The policy's Python face for one cache, if it has one."""

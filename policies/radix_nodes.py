@@ -2,9 +2,8 @@
 
 A node is a run of blocks, each above the next, that entered together or were cut from such a run:
 where a path ends or leaves the run, it is cut in two, and what lies below counts as used then
-too. Blocks leave from a node's end; a node that lost some is *condemned*, since the
-engine would have dropped it whole. What was inserted as one item, a *piece*, is never cut: paths
-end between pieces. Knows no order of nodes.
+too. A node leaves whole, from its end on; one that lost some is *condemned*. What was inserted as
+one item, a *piece*, is never cut: paths end between pieces. Knows no order of nodes.
 """
 
 from __future__ import annotations
@@ -273,36 +272,30 @@ def withdraw(tree: Tree, block: Block) -> None:
 
 
 @inner
-def evict(tree: Tree, block: Block) -> None:
-    """Note that the last blocks of a piece left; what is left of its node is condemned."""
+def evict(tree: Tree, block: Block) -> int:
+    """Note that a piece left; what is left of its node is condemned: return its end, or NONE."""
     s = _sizes(tree)
     s.hit = s.inserted = NONE
-    x, n_gone = block.block_id, int(block.n_blocks)
-    piece = _pieces(tree)[x]
-    piece.n_blocks -= n_gone
-    above = NONE
-    is_gone = piece.n_blocks == 0
-    if is_gone:
-        above = _above(tree, x)
-        leave(s.paths, x)
+    x = block.block_id
+    above = _above(tree, x)
+    leave(s.paths, x)
     n = _node_of(tree, x)
     if n < 0:
-        return
+        return NONE
     node = nodes(tree)[n]
-    node.n_blocks -= n_gone
-    if is_gone:
-        piece.node = 0
+    node.n_blocks -= int(block.n_blocks)
+    _pieces(tree)[x].node = 0
     up = _node_of(tree, above)
     if node.n_blocks == 0:
         _free(tree)[s.n_free] = n
         s.n_free += 1
         if up >= 0:
             nodes(tree)[up].n_children -= 1
-    elif node.end == x and not is_gone:
-        node.is_condemned = 1
     elif node.end == x and up == n:
         node.is_condemned = 1
         node.end = above
+        return above
+    return NONE
 
 
 def make_tree(setting: Setting) -> Tree:

@@ -53,6 +53,8 @@ ORDER = np.dtype(
         ("is_retagged", "i8"),
         ("is_stamped_on_release", "i8"),
         ("is_stamped_on_hit", "i8"),
+        ("takes_any", "i8"),
+        ("drops_whole", "i8"),
         ("at_most", "i8"),
         ("hears_misses", "i8"),
         ("hears_hits", "i8"),

@@ -17,6 +17,8 @@ from .order import EVENT_ADD, EVENT_EVICT, EVENT_HIT, EVENT_INSERT, EVENT_VICTIM
 from .radix_nodes import Tree, evict, hit, insert, make_tree, nodes, offer, settle, withdraw
 
 LRU, LFU, SLRU, PRIORITY = range(4)
+RESTS = 0
+"""The class of what is left of nodes that are leaving."""
 PROTECTED_AT = 2
 N_QUICK = 16
 """Classes in bitmaps: hardly any candidate is in a higher one."""
@@ -29,11 +31,11 @@ STATE = np.dtype(
 
 @inner
 def _class(order: int, tree: Tree, n: int) -> int:
-    """Return the class of a node: 0 is what goes on leaving, others by the order."""
+    """Return the class of a node: what goes on leaving, others by the order."""
     node = nodes(tree)[n]
-    of_class = 1
+    of_class = RESTS + 1
     if node.is_condemned:
-        of_class = 0
+        of_class = RESTS
     elif order == LFU:
         of_class += node.hits
     elif order == SLRU:
@@ -47,7 +49,10 @@ def _event(event: int, state: int, block: Block) -> float:
     s = view(state, (1,), STATE)[0]
     if event == EVENT_VICTIM:
         settle(s.tree)
-        return float(first_to_go(s.candidates))
+        first = first_to_go(s.candidates)
+        if block.n_blocks == 0 and (first < 0 or members(s.candidates)[first].rank != RESTS):
+            return -1.0
+        return float(first)
     priority = float(view(s.priorities, (s.n_categories,), np.int64)[int(block.category)])
     touched = -1
     x = block.block_id
@@ -59,11 +64,11 @@ def _event(event: int, state: int, block: Block) -> float:
     elif event == EVENT_INSERT:
         insert(s.tree, block, priority)
     elif event == EVENT_EVICT:
-        evict(s.tree, block)
-        item = members(s.candidates)[x]
-        if item.is_candidate:  # the rest of its piece, condemned
-            take(s.candidates, x)
-            put(s.candidates, x, 0, item.last, int(block.depth) - int(block.n_blocks))
+        above = evict(s.tree, block)
+        if above >= 0 and members(s.candidates)[above].is_candidate:  # in a tier below the GPU
+            item = members(s.candidates)[above]
+            take(s.candidates, above)
+            put(s.candidates, above, RESTS, item.last, item.depth)
     elif event == EVENT_ADD:
         members(s.candidates)[x].is_candidate = 1
         members(s.candidates)[x].depth = int(block.depth)
@@ -81,17 +86,17 @@ def _event(event: int, state: int, block: Block) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class SglangLru(CompiledPolicy):
-    """Evict the leaf node of SGLang's radix tree unused for longest, down to its first block.
+    """Evict the leaf node of SGLang's radix tree that is unused for longest, as a whole.
 
     `RadixCache` and `evict_policy.py` of SGLang. A node is a run of blocks; a request that matches
-    part of it cuts it in two, and both parts count as used now; a leaf leaves whole, then its
-    parent may. So here: of the leaf node that is first in the order the last block leaves, and
-    what is left of the node goes on leaving, before all others, until it is used again.
+    part of it cuts it in two, and both parts count as used now; a leaf leaves whole, which may be
+    thousands of tokens more than are needed, then its parent may.
 
-    Deviations, all of them of the cache that asks: it drops no more than it needs, where SGLang
-    drops the node whole, which may be thousands of tokens more, and asks for all that a request
-    needs even if part of it is free. SGLang looks a request up again while it waits, which
-    refreshes what it matches. Chunks of a prefill and the output are one node here.
+    Deviations, all of them of the cache that asks: it asks for what a request lacks, where SGLang
+    asks for all that it needs even if part of it is free. A tier below the GPU asks for a block at
+    a time, and drops no more: the rest of the node goes next, unless it is used again. SGLang
+    looks a request up again while it waits, which refreshes what it matches. Chunks of a prefill
+    and the output are one node here.
     """
 
     order: ClassVar[int] = LRU
@@ -106,6 +111,7 @@ class SglangLru(CompiledPolicy):
     def bind(self, setting: Setting) -> Binding:
         binding = super().bind(setting)
         binding.is_retagged = True  # a hit is told with the category of who hits
+        binding.drops_whole = not setting.is_below
         return binding
 
     def new_state(self, setting: Setting, cache: int) -> NDArray[np.int64]:

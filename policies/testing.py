@@ -26,6 +26,7 @@ from .order import (
     make_orders,
     notify,
     remove,
+    rest,
     victim,
 )
 from .plain import Chooser, Look, Optimum, plain_face
@@ -113,6 +114,7 @@ class _Cache:
         keys: dict[Path, int] | None = None,
         first_id: int = 0,
         is_retagged: bool = False,
+        takes_any: bool = False,
         window: int = 0,
         refresh_steps: int = 1,
     ) -> None:
@@ -121,6 +123,7 @@ class _Cache:
         self._refresh_steps = refresh_steps
         self._looked_at = -refresh_steps
         self._is_retagged = is_retagged
+        self._takes_any = takes_any
         self._choosers = choosers
         self._blocks: dict[Path, Block] = {}
         self._free_ids = list(range(first_id + trace.capacity - 1, first_id - 1, -1))
@@ -140,7 +143,10 @@ class _Cache:
     def _place(self, t: int, names: list[Path]) -> int:
         now_s = self._trace.times_s[t]
         clock = self._choosers[0].clock
-        n_hits = sum(name in self._blocks for name in names)
+        n_hits = next((n for n, name in enumerate(names) if name not in self._blocks), len(names))
+        for name in reversed(names[n_hits:]):
+            if name in self._blocks:  # an orphan, which is computed again
+                self._evict(name, names)
         for name in reversed(names[:n_hits]):
             old = self._blocks[name]
             if old.block_id in self._candidates:
@@ -162,13 +168,14 @@ class _Cache:
         while len(self._free_ids) < len(names) - n_hits:
             if self._window and t >= self._looked_at + self._refresh_steps:
                 self._look(t)
-            self._evict(now_s, names)
+            self._make_room(now_s, names)
         for name in reversed(names[n_hits:]):
             block = self._new(t, name, self._free_ids.pop())._replace(clock=clock)
             self._blocks[name] = block
             for chooser in self._choosers:
                 chooser.insert(block)
-        self._offer(names[-1], ())
+        for name in reversed(names if self._takes_any else names[-1:]):
+            self._offer(name, ())
         return n_hits
 
     def _new(self, t: int, name: Path, block_id: int) -> Block:
@@ -205,8 +212,9 @@ class _Cache:
             chooser.look(Look(demands, t, len(waiting)))
 
     def _offer(self, name: Path, in_use: list[Path] | tuple[()]) -> None:
-        """Make a block a candidate if it is idle and has no cached child."""
-        if name in in_use or any(other[:-1] == name for other in self._blocks):
+        """Make a block a candidate if it is idle and, unless any may go, has no cached child."""
+        has_child = any(other[:-1] == name for other in self._blocks)
+        if name in in_use or (has_child and not self._takes_any):
             return
         self._candidates[self._blocks[name].block_id] = name
         for chooser in self._choosers:
@@ -217,7 +225,8 @@ class _Cache:
         for chooser in self._choosers:
             chooser.remove(self._blocks[name])
 
-    def _evict(self, now_s: float, in_use: list[Path]) -> None:
+    def _make_room(self, now_s: float, in_use: list[Path]) -> None:
+        """Evict what all choosers name, and what has to go with it."""
         named = [chooser.victim(now_s) for chooser in self._choosers]
         first = self._candidates[named[0]]
         for chosen in named[1:]:
@@ -225,12 +234,17 @@ class _Cache:
                 f"compiled it evicts {self._blocks[first]}, in plain Python"
                 f" {self._blocks[self._candidates[chosen]]}"
             )
+        self._evict(first, in_use)
+        while (x := self._choosers[0].rest()) >= 0:
+            self._evict(self._candidates[x], in_use)
+
+    def _evict(self, first: Path, in_use: list[Path]) -> None:
         self._withdraw(first)
         block = self._blocks.pop(first)
         self._free_ids.append(block.block_id)
         for chooser in self._choosers:
             chooser.evict(block)
-        if first[:-1]:
+        if first[:-1] and not self._takes_any:
             self._offer(first[:-1], in_use)
 
 
@@ -287,6 +301,7 @@ class _Run:
                 keys=keys,
                 first_id=i * size,
                 is_retagged=binding.is_retagged,
+                takes_any=policy.takes_any,
                 window=binding.window,
                 refresh_steps=binding.refresh_steps,
             )
@@ -379,6 +394,14 @@ class _BoundCache(Chooser):
         self.clock = float(b.orders["clock"][self._cache])
         return int(found)
 
+    def rest(self) -> int:
+        b, lo = self._bound, self._cache * self._size
+        if not b.binding.drops_whole:
+            return -1
+        found = _rest(b.orders, b.items, self._cache, lo, self._size)
+        b.raise_failure()
+        return int(found)
+
 
 @kernel
 def _add(orders: NDArray[Any], items: Items, heaps: Heaps, cache: int, x: int) -> None:
@@ -410,3 +433,8 @@ def _victim(
     now_s: float,
 ) -> int:
     return int(victim(orders[cache], items, heaps, params, lo, lo + size, now_s))
+
+
+@kernel
+def _rest(orders: NDArray[Any], items: Items, cache: int, lo: int, size: int) -> int:
+    return int(rest(orders[cache], items, lo, lo + size))

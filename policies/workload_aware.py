@@ -33,9 +33,10 @@ class WorkloadAware(QueuePolicy):
     `censored` fits rate and p to the accesses not reused yet as well, so that the reuses that
     take long are not simply missing.
 
-    Deviations: only blocks without a cached child leave (the paper relies on the order of
-    equal values for that); `retag` lets a reused block take the category of its last user, as
-    the authors' profiler does and their engine does not.
+    Deviations: only blocks without a cached child leave, unless `leaf_only` is false (the paper
+    relies on the order of equal values for that, which does not protect a block of a category worth
+    less than that of its children); `retag` lets a reused block take the category of its last user,
+    as the authors' profiler does and their engine does not.
     """
 
     life_s: float = 5.0
@@ -58,6 +59,10 @@ class WorkloadAware(QueuePolicy):
     only, and does not reset it)."""
     lives: str = ""
     """Lifespans by category where they differ from `life_s`: CATEGORY:SECONDS+CATEGORY:SECONDS."""
+    leaf_only: bool = True
+    """Whether only blocks without a cached child leave. If not, any idle block may, as in the
+    authors' engine, and what is cached below it is out of reach until it is cached again. A tier
+    below the GPU lets any block go in either case."""
     file: str = ""
     """JSON file of fixed parameters, {"a": {category: rate}, "p": {category: probability}}."""
 
@@ -68,6 +73,10 @@ class WorkloadAware(QueuePolicy):
         """Mass of the reuse time in [age, age + life): a = rate, b = probability, c = the share
         of reuses within a lifespan, 1 - exp(-rate * life)."""
         return b * math.exp(-a * age_s) * c
+
+    @property
+    def takes_any(self) -> bool:
+        return not self.leaf_only
 
     def params(self, setting: Setting) -> NDArray[np.float64]:
         n_categories = len(setting.category_names)

@@ -4,7 +4,8 @@ Follows vLLM 0.32 `BlockPool`: full blocks only; one queue of free blocks whose 
 stay hittable; never-keyed blocks are taken first, the last freed one before the others;
 duplicates of a block are kept and the oldest copy answers a lookup; a request's blocks are
 released last to first. Differs: block 0 is left out instead of held; a policy other than lru
-may order the keyed free blocks, and then only blocks without a cached child are candidates.
+may order the keyed free blocks, and then only blocks without a cached child are candidates,
+unless it takes any: what is cached below an evicted block is out of reach until that is back.
 
 The index names the oldest copy of each block that an instance holds. Keys of a path follow each
 other, and are looked up, cached and evicted one after the other: so a *strip* of the index, one
@@ -27,6 +28,7 @@ from ..policies.order import (
     add,
     notify,
     remove,
+    rest,
     score_of_victim,
     victim,
 )
@@ -176,18 +178,42 @@ def take(c: State, instance: int, now_s: float) -> int:
             b = lo
             while items(c)[b].is_candidate == 0:
                 b += 1
-        score = np.nan
-        if sizes(c).n_events > 0:
-            score = score_of_victim(order, items(c), heaps(c), b)
-        remove(order, items(c), heaps(c), b)
-        if order.mode == HOOKED:
-            notify(order, items(c), b, EVENT_EVICT)
-        _demote(c, instance, b, now_s)
-        _forget(c, instance, b, score)
+        _evict(c, instance, b, now_s)
+        if order.drops_whole:
+            _evict_rest(c, instance, now_s)
     blocks(c)[b].ref = 1
     if sizes(c).min_gpu_hits > 0:
         block_hits(c)[b] = 0
     return int(b)
+
+
+@inner
+def _evict(c: State, instance: int, b: int, now_s: float) -> None:
+    """Evict a block that the policy chose."""
+    order = orders(c)[instance]
+    score = np.nan
+    if sizes(c).n_events > 0:
+        score = score_of_victim(order, items(c), heaps(c), b)
+    remove(order, items(c), heaps(c), b)
+    if order.mode == HOOKED:
+        notify(order, items(c), b, EVENT_EVICT)
+    _demote(c, instance, b, now_s)
+    _forget(c, instance, b, score)
+
+
+@seldom
+def _evict_rest(c: State, instance: int, now_s: float) -> None:
+    """Evict, besides the last victim, what has to go with it; those blocks are free for others."""
+    pool = pools(c)[instance]
+    order = orders(c)[instance]
+    lo = instance * sizes(c).n_blocks
+    while True:
+        b = rest(order, items(c), lo, lo + sizes(c).n_blocks)
+        if b < 0:
+            break
+        _evict(c, instance, b, now_s)
+        unkeyed(c)[instance, pool.n_unkeyed] = b
+        pool.n_unkeyed += 1
 
 
 @inner
@@ -222,10 +248,12 @@ def _place_for(c: State, instance: int, key: int) -> int:
 
 @inner
 def _free_if_empty(c: State, instance: int, key: int) -> None:
-    """Give back the strip of a key that went if it was the last."""
+    """Give back the strip of a key that went if it was the last, and the parent of none."""
     strip = strip_of(c)[key >> STRIP_BITS, instance]
     for place in range(strip * STRIP_KEYS, (strip + 1) * STRIP_KEYS):
         if copies(c)[place] >= 0:
+            return
+        if sizes(c).is_listed == 0 and n_children(c)[place] > 0:
             return
     strip_of(c)[key >> STRIP_BITS, instance] = 0
     height = free_strips(c)[-1]
@@ -335,7 +363,8 @@ def release(
             if order.is_stamped_on_release:
                 items(c)[b].last_s = now_s
             place = place_of(c, instance, block.key)
-            if n_children(c)[place] == 0 or blocks(c)[copies(c)[place]].newer >= 0:
+            is_leaf = n_children(c)[place] == 0 or blocks(c)[copies(c)[place]].newer >= 0
+            if is_leaf or order.takes_any:
                 add(order, items(c), heaps(c), b)
     for k in range(n_published, n_held):
         b = table[k]
@@ -412,11 +441,14 @@ def _forget(c: State, instance: int, b: int, score: float) -> None:
     is_ordered = sizes(c).is_listed == 0
     if oldest < 0:
         record_event(c, EVICTED, instance, -1, key, 0.0, score)
+        if is_ordered:
+            pools(c)[instance].orphaned += n_children(c)[place]
         _free_if_empty(c, instance, key)
         if is_ordered and parent_key(c)[b] >= 0:
-            _lose_child(c, instance, place_of(c, instance, parent_key(c)[b]))
+            _lose_child(c, instance, parent_key(c)[b])
     elif (
         is_ordered
+        and orders(c)[instance].takes_any == 0
         and blocks(c)[oldest].newer < 0
         and items(c)[oldest].is_candidate
         and n_children(c)[place] > 0
@@ -425,11 +457,14 @@ def _forget(c: State, instance: int, b: int, score: float) -> None:
 
 
 @inner
-def _lose_child(c: State, instance: int, place: int) -> None:
-    """Count one cached child less; without any, an idle block becomes a candidate."""
+def _lose_child(c: State, instance: int, key: int) -> None:
+    """Count one cached child of a key less; without any, an idle block becomes a candidate."""
+    place = place_of(c, instance, key)
     n_children(c)[place] -= 1
     oldest = copies(c)[place]
-    if (
+    if oldest < 0:  # it went before its children
+        _free_if_empty(c, instance, key)
+    elif (
         n_children(c)[place] == 0
         and blocks(c)[oldest].ref == 0
         and items(c)[oldest].is_candidate == 0

@@ -25,6 +25,7 @@ from ..policies.order import (
     EVENT_MISS,
     HOOKED,
     ITEM,
+    MANY,
     ORDER,
     PIECE,
     QUEUED,
@@ -34,11 +35,13 @@ from ..policies.order import (
     make_orders,
     notify_of_run,
     remove,
+    rest,
     victim,
 )
 from ..policies.reuse_fit import ReuseFit, make_reuse_fit, no_reuse_fit, observe
 from ..policies.sampling import note_depth
 from ..traces.prefix_tree import PrefixTree
+from .any_block_replay import any_block_replay
 from .history import first_part_of, rehearsal_of
 from .lru_hits import lru_hits
 from .pointers import Pointers, lines
@@ -84,13 +87,24 @@ def replay(
     """Return the hit blocks of each request, (n_requests,); a request that cannot fit hits none.
 
     A request of more blocks than the capacity is never placed and touches nothing. The policy `lru`
-    takes a shorter way to the same hits, `lru_hits`.
+    takes a shorter way to the same hits, `lru_hits`; one that `takes_any` goes block by block.
 
     Raises:
         PolicyError: the policy raised, named a bad victim, or gave NaN.
     """
     if type(policy) is Lru:
         return lru_hits(tree, capacity_blocks)
+    if policy.takes_any:
+        return any_block_replay(
+            tree,
+            policy,
+            capacity_blocks,
+            arrival_s=arrival_s,
+            category=category,
+            category_names=category_names,
+            seed=seed,
+            name=name,
+        )[0]
     path_blocks = tree.path_blocks
     first_part = first_part_of(tree, arrival_s, category.astype(np.int32))
     rehearse = rehearsal_of(
@@ -198,7 +212,15 @@ def _replay(
         if n_new > 0 and order.hears_misses:
             _miss(c, end[t], t, now_s, category[t])
         while n_cached + n_new > sizes(c).capacity:
-            n_cached -= _evict(c, n_cached + n_new - sizes(c).capacity, held, now_s)
+            x = victim(order, items(c), heaps(c), params(c), 0, sizes(c).n_pieces, now_s)
+            at_most = n_cached + n_new - sizes(c).capacity
+            if order.drops_whole:
+                at_most = MANY
+            while x >= 0:
+                n_cached -= _evict(c, x, at_most, held)
+                x = -1
+                if order.drops_whole:
+                    x = rest(order, items(c), 0, sizes(c).n_pieces)
             if order.error:
                 return
         if n_new > 0:
@@ -378,15 +400,12 @@ def _offer(c: Cache, s: int) -> None:
 
 
 @inner
-def _evict(c: Cache, at_most: int, held: int, now_s: float) -> int:
-    """Evict up to `at_most` blocks of the piece that the policy names; return how many.
+def _evict(c: Cache, x: int, at_most: int, held: int) -> int:
+    """Evict up to `at_most` blocks of piece `x`, which the policy named; return how many.
 
     The segment `held`, the deepest one of the running request, is no candidate.
     """
     order = _order(c)
-    x = victim(order, items(c), heaps(c), params(c), 0, sizes(c).n_pieces, now_s)
-    if x < 0:
-        return 0
     piece = pieces(c)[x]
     s = piece.segment
     segment = segments(c)[s]

@@ -22,11 +22,13 @@ POOL = np.dtype(
         ("n_released", "i8"),
         ("n_inserted", "i8"),
         ("evictions", "i8"),
+        ("orphaned", "i8"),
     ],
     align=True,
 )
 """One instance's block pool: free blocks, those of them without a key, places given to
-the lru queue since the start and those taken from it, counters."""
+the lru queue since the start and those taken from it, counters, blocks cached right below one that
+was evicted."""
 
 N_TIERS = 4
 """Tiers below a GPU's own pool; one is a part of the host's memory."""

@@ -135,6 +135,7 @@ def summarise(
         },
         "recached_tokens": int(requests["recached_tokens"].sum()),
         "evictions": int(cluster.pools["evictions"].sum()),
+        "orphaned_blocks": int(cluster.pools["orphaned"].sum()),
         "preemptions": int(instances["preemptions"].sum()),
         "transfer_bytes": {
             "host_to_gpu": int(instances["up_blocks"].sum()) * block_bytes,

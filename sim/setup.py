@@ -192,14 +192,16 @@ def prepare(
     n_places = 1 << (2 * n_blocks - 1).bit_length() if is_listed else 1
     n_items = 1 if is_listed else n_instances * n_blocks
     n_strip_rows = (n_keys >> STRIP_BITS) + 1
-    # strip 0 stands for none; the others are enough if all keys are far from each other
-    n_strips = 1 + n_instances * min(n_blocks - 1, n_strip_rows)
+    # strip 0 stands for none; the others are enough if all keys are far from each other, and from
+    # their parents, which may have gone before them
+    n_strips = 1 + n_instances * min((n_blocks - 1) * (1 + policy.takes_any), n_strip_rows)
     blocks = np.zeros(n_instances * n_blocks, BLOCK)
     blocks["key"] = blocks["newer"] = -1
     pools = np.zeros(n_instances, POOL)
     pools["n_free"] = pools["n_unkeyed"] = n_blocks - 1
     # item numbers run through all instances, but a heap only holds blocks of its own
     orders, heaps = make_orders(binding, n_caches=n_instances, n_items=n_blocks)
+    orders["takes_any"] = policy.takes_any
     unkeyed = np.zeros((n_instances, n_blocks), np.int32)
     unkeyed[:, : n_blocks - 1] = np.arange(n_blocks - 1, 0, -1)
     unkeyed += np.arange(n_instances, dtype=np.int32)[:, None] * n_blocks

@@ -281,8 +281,10 @@ def replay(
     *,
     is_retagged: bool = False,
     needs_future: bool = False,
-) -> list[int]:
-    """Hit blocks of each request."""
+    takes_any: bool = False,
+) -> tuple[list[int], int]:
+    """Hit blocks of each request; blocks cached right below an evicted one, if it `takes_any`."""
+    n_orphaned = 0
     cached: dict[Path, Cached] = {}
     future = next_uses(accesses, capacity) if needs_future else {}
     hits = []
@@ -292,7 +294,9 @@ def replay(
         if len(names) > capacity:
             hits.append(0)
             continue
-        n_hits = sum(name in cached for name in names)
+        n_hits = next((n for n, name in enumerate(names) if name not in cached), len(names))
+        for name in names[n_hits:]:
+            cached.pop(name, None)  # an orphan is computed again
         clock = getattr(rule, "clock", 0.0)
 
         def use(block: Cached, t: int = t, access: Access = access, clock: float = clock) -> None:
@@ -310,9 +314,12 @@ def replay(
             rule.missed(name)
         while len(cached) + len(names) - n_hits > capacity:
             parents = {name[:-1] for name in cached}
-            free = [b for b in cached.values() if b.name not in parents and b.name not in names]
+            free = [b for b in cached.values() if b.name not in names]
+            if not takes_any:
+                free = [b for b in free if b.name not in parents]
             victim = rule.choose(free, access.now_s)
             del cached[victim.name]
+            n_orphaned += sum(name[:-1] == victim.name for name in cached)
             rule.evicted(victim)
             above = victim.name[:-1]
             if above in cached and above not in names and not has_child(cached, above):
@@ -325,4 +332,4 @@ def replay(
         if names and not has_child(cached, names[-1]):
             rule.idle(cached[names[-1]])
         hits.append(n_hits)
-    return hits
+    return hits, n_orphaned

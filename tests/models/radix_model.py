@@ -1,13 +1,11 @@
 """SGLang's radix cache in plain Python: nodes that split, and leaves that leave whole.
 
 After `RadixCache` of SGLang: match, evict, insert, on blocks in place of tokens; a request is
-served at once. With `whole_nodes` it drops nodes as SGLang does; without, it drops no more of
-the last node than is needed, and goes on with the rest of that node the next time.
+served at once.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -21,7 +19,6 @@ class Node:
     last: float = 0.0
     hits: int = 0
     priority: float = 0.0
-    is_condemned: bool = False
     children: dict[int, Node] = field(default_factory=dict)
 
 
@@ -38,7 +35,6 @@ class RadixCache:
     capacity: int
     order: str
     priorities: Sequence[float]
-    whole_nodes: bool
     evicts_all_asked_for: bool = False
     """Whether an eviction frees as many blocks as are asked for, whatever is free already."""
     root: Node = field(default_factory=lambda: Node((), None))
@@ -61,7 +57,6 @@ class RadixCache:
         while n < len(path) and path[n] in node.children:
             node = node.children[path[n]]
             node.last = self.clock
-            node.is_condemned = False
             k = common(node.key, path[n:])
             n += k
             if k < len(node.key):
@@ -83,7 +78,7 @@ class RadixCache:
             "slru": float(node.hits >= 2),
             "priority": node.priority,
         }[self.order]
-        return (-math.inf if node.is_condemned else first), node.last
+        return first, node.last
 
     def evict(self, n_blocks: int, locked: set[int]) -> None:
         while n_blocks > 0:
@@ -92,13 +87,8 @@ class RadixCache:
                 return
             leaf = min(leaves, key=self.rank)
             assert leaf.parent is not None
-            n = len(leaf.key) if self.whole_nodes else min(len(leaf.key), n_blocks)
-            n_blocks -= n
-            if n < len(leaf.key):
-                leaf.key = leaf.key[:-n]
-                leaf.is_condemned = True
-            else:
-                del leaf.parent.children[leaf.key[0]]
+            n_blocks -= len(leaf.key)
+            del leaf.parent.children[leaf.key[0]]
 
     def serve(self, access: Access) -> int:
         """Hit blocks of a request."""
@@ -129,9 +119,8 @@ def replay(
     *,
     order: str,
     priorities: Sequence[float] = (0.0, 0.0, 0.0),
-    whole_nodes: bool = False,
     evicts_all_asked_for: bool = False,
 ) -> list[int]:
     """Hit blocks of each request."""
-    cache = RadixCache(capacity, order, priorities, whole_nodes, evicts_all_asked_for)
+    cache = RadixCache(capacity, order, priorities, evicts_all_asked_for)
     return [cache.serve(access) for access in accesses]

@@ -70,20 +70,24 @@ def test_without_anything_to_spare_t_lru_is_lru() -> None:
 
 
 @pytest.mark.parametrize("order", ["lru", "lfu", "slru", "priority"])
-def test_dropping_nodes_whole_costs_hits_and_nothing_else_differs(order: str) -> None:
+def test_asking_for_more_than_is_lacking_costs_hits(order: str) -> None:
     rng = np.random.default_rng(32)
-    policy = f"sglang-{order}"
-    ours = whole = asked = n_equal = 0
+    ours = asked = n_equal = 0
     for _ in range(200):
         case = random_accesses(rng)
-        hits = hits_of(policy, *case)
-        dropped = radix_model.replay(*case, order=order, whole_nodes=True)
-        ours, whole, n_equal = ours + sum(hits), whole + sum(dropped), n_equal + (hits == dropped)
-        asked += sum(
-            radix_model.replay(*case, order=order, whole_nodes=True, evicts_all_asked_for=True)
-        )
-    assert asked < whole < ours
+        hits = hits_of(f"sglang-{order}", *case)
+        fewer = radix_model.replay(*case, order=order, evicts_all_asked_for=True)
+        ours, asked, n_equal = ours + sum(hits), asked + sum(fewer), n_equal + (hits == fewer)
+    assert asked < ours
     assert n_equal > 100
+
+
+def test_a_node_leaves_whole() -> None:
+    a, b = (0, 0, 0, 0), (1, 1)
+    accesses = [model.Access(p, float(t), 0) for t, p in enumerate((a, b, (2,), a))]
+    # room for 6: one block more is needed for (2,), and all of a leaves
+    assert hits_of("lru", accesses, 6) == [0, 0, 0, 3]
+    assert hits_of("sglang-lru", accesses, 6) == [0, 0, 0, 0]
 
 
 def test_the_lower_part_of_a_node_that_is_cut_counts_as_used() -> None:

@@ -11,10 +11,11 @@ import pytest
 from cases import REJECTED, Case, random_case, run_engine
 
 from kvsim import PolicyError
-from kvsim.policies import POLICIES, Block, EvictionPolicy, Policy, ScorePolicy
+from kvsim.policies import POLICIES, Block, EvictionPolicy, Policy, ScorePolicy, make_policy
 from kvsim.policies.base import Setting
 from kvsim.policies.lru import Lru
 from kvsim.policies.workload_aware import WorkloadAware
+from kvsim.sim.invariants import check_cluster
 from kvsim.sim.prefix_replay import replay
 from kvsim.traces.prefix_tree import compile_tree
 
@@ -158,31 +159,61 @@ class Listens(LruByEvents):
         return self
 
 
+def without_partial_blocks(case: Case, n_blocks: int) -> Case:
+    """The same paths, one after the other, each of whole blocks and one token more."""
+    size = case.settings.block_size + 1
+    rows = tuple(
+        replace(row, input_tokens=len(row.path) * size + 1, names_output=False)
+        for row in one_at_a_time(case).rows
+    )
+    settings = replace(
+        case.settings, block_size=size, n_blocks=n_blocks, prefix_caching=True, watermark=0.0
+    )
+    return replace(one_at_a_time(case), rows=rows, settings=settings, id_tokens=size)
+
+
+def replayed_hits(alone: Case, policy: Policy) -> list[int]:
+    """Blocks that each request hits in a cache-only replay of a case of whole blocks."""
+    trace = alone.trace()
+    found = replay(
+        compile_tree(trace, alone.settings.block_size, partial_blocks=False),
+        policy,
+        alone.settings.n_blocks - 2,  # one is the null block, one takes the last token of a prompt
+        arrival_s=trace.arrival_s,
+        category=trace.category,
+        category_names=tuple(f"{name}-1" for name in trace.category_names),
+    )
+    return [int(n) for n in found]
+
+
+@pytest.mark.parametrize("order", ["lru", "lfu", "slru", "priority,priorities=a-1:2"])
+def test_sglang_drops_in_a_timed_run_the_nodes_that_a_cache_only_replay_drops(order: str) -> None:
+    rng = np.random.default_rng(13)
+    n_hits = n_evictions = n_fewer = 0
+    for case in pressed_cases(13, 150):
+        alone = without_partial_blocks(case, int(rng.integers(9, 16)))
+        policy = make_policy(f"sglang-{order}")
+        found = run_engine(alone, policy=policy)
+        hits = replayed_hits(alone, policy)
+        blocks = found.requests["cached_tokens"] // alone.settings.block_size
+        assert blocks.tolist() == hits, alone
+        check_cluster(found.prepared)
+        n_hits += sum(hits)
+        n_fewer += sum(hits) < sum(replayed_hits(alone, Lru()))
+        n_evictions += int(found.prepared.cluster.pools["evictions"].sum())
+    assert n_hits > 1000
+    assert n_evictions > 300
+    assert n_fewer > 20
+
+
 def test_misses_are_heard_in_a_timed_run_as_in_a_cache_only_replay() -> None:
     rng = np.random.default_rng(12)
     n_heard = n_evictions = 0
     for case in pressed_cases(12, 120):
-        size = case.settings.block_size + 1  # the last token of each prompt fills no block
-        rows = tuple(
-            replace(row, input_tokens=len(row.path) * size + 1, names_output=False)
-            for row in one_at_a_time(case).rows
-        )
-        n_blocks = int(rng.integers(9, 16))
-        settings = replace(
-            case.settings, block_size=size, n_blocks=n_blocks, prefix_caching=True, watermark=0.0
-        )
-        alone = replace(one_at_a_time(case), rows=rows, settings=settings, id_tokens=size)
+        alone = without_partial_blocks(case, int(rng.integers(9, 16)))
         timed, replayed = Listens(), Listens()
         found = run_engine(alone, policy=timed)
-        trace = alone.trace()
-        replay(
-            compile_tree(trace, size, partial_blocks=False),
-            replayed,
-            n_blocks - 2,  # one is the null block, one takes the last token of each prompt
-            arrival_s=trace.arrival_s,
-            category=trace.category,
-            category_names=trace.category_names,
-        )
+        replayed_hits(alone, replayed)
         assert timed.heard == replayed.heard, alone
         n_heard += len(timed.heard)
         n_evictions += int(found.prepared.cluster.pools["evictions"].sum())

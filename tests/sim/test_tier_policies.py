@@ -144,7 +144,7 @@ def alpha_of(case: Case, capacity: int) -> tuple[float, float]:
     if len(seen) <= capacity or n >= len(accesses):
         return 0.0, math.inf
     hits = [
-        sum(prefix_cache_model.replay(accesses[:n], research_models.Marconi(alpha=a), capacity))
+        sum(prefix_cache_model.replay(accesses[:n], research_models.Marconi(alpha=a), capacity)[0])
         for a in ALPHAS
     ]
     return ALPHAS[hits.index(max(hits))], accesses[n - 1].now_s
