@@ -27,14 +27,15 @@ NODE = np.dtype(
         ("block", "i4"),
         ("n_blocks", "i4"),
         ("n_children", "i4"),
-        ("is_open", "i4"),
-        ("is_condemned", "i4"),
+        ("length", "i4"),
+        ("is_open", "u1"),
+        ("is_condemned", "u1"),
     ],
     align=True,
 )
 """A node: number of its last use, its uses, the highest priority of its users,
-its last piece, the same if it is a candidate (else -1), blocks, child nodes; open while the request
-that made it runs on."""
+its last piece, the same if it is a candidate (else -1), blocks, child nodes, blocks of the longest
+path through it that lost its end; open while the request that made it runs on."""
 
 PIECE = np.dtype([("node", "i4"), ("n_blocks", "i4")])
 """A piece: 1 + its node, or 0; its blocks."""
@@ -51,6 +52,7 @@ TREE = np.dtype(
             "hit",
             "inserted",
             "goes_down",
+            "cut",
             "nodes",
             "free",
             "pieces",
@@ -62,8 +64,9 @@ TREE = np.dtype(
 """Sizes, a clock of uses, and what was told last: `pending` is a piece in the middle of its node
 with which the blocks that a request found may end; `hit` and `inserted` are the piece of such an
 event, if no other event came since; `goes_down`: whether hits are told from the start of a
-path on. `priority` is that of the request that hit `pending`. If the clock `is_numbered`, it is set
-by the last uses that are told of: below twice `Setting.n_uses`, of each candidate another one."""
+path on; `cut`: the node that lost its upper part last. `priority` is that of the request that hit
+`pending`. If the clock `is_numbered`, it is set by the last uses that are told of: below twice
+`Setting.n_uses`, of each candidate another one."""
 
 Tree = int  # the address of a record of TREE
 
@@ -136,6 +139,7 @@ def _new_node(tree: Tree, x: int, n_blocks: int, priority: float, number: int) -
     node.block = NONE
     node.n_blocks = n_blocks
     node.n_children = 0
+    node.length = 0
     node.is_open = 1
     node.is_condemned = 0
     piece = _pieces(tree)[x]
@@ -160,6 +164,16 @@ def _split(tree: Tree, x: int) -> None:
         a.n_blocks += _pieces(tree)[y].n_blocks
         y = _above(tree, y)
     b.n_blocks -= a.n_blocks
+    _sizes(tree).cut = lower
+
+
+@inner
+def taken_cut(tree: Tree) -> int:
+    """Return the candidate that was cut since it was last asked, and starts deeper now, or NONE."""
+    s = _sizes(tree)
+    n = int(s.cut)
+    s.cut = NONE
+    return n if n >= 0 and nodes(tree)[n].block >= 0 else NONE
 
 
 @inner
@@ -284,13 +298,16 @@ def evict(tree: Tree, block: Block) -> int:
         return NONE
     node = nodes(tree)[n]
     node.n_blocks -= int(block.n_blocks)
+    node.length = max(node.length, block.depth + 1)
     _pieces(tree)[x].node = 0
     up = _node_of(tree, above)
     if node.n_blocks == 0:
         _free(tree)[s.n_free] = n
         s.n_free += 1
         if up >= 0:
-            nodes(tree)[up].n_children -= 1
+            parent = nodes(tree)[up]
+            parent.n_children -= 1
+            parent.length = max(parent.length, node.length)
     elif node.end == x and up == n:
         node.is_condemned = 1
         node.end = above
@@ -304,7 +321,7 @@ def make_tree(setting: Setting) -> Tree:
     records = zeros(setting.n_items + 1, NODE)
     free = np.arange(setting.n_items + 1, dtype=np.int32)
     pieces = zeros(setting.n_items, PIECE)
-    for name in ("pending", "hit", "inserted"):
+    for name in ("pending", "hit", "inserted", "cut"):
         sizes[name] = NONE
     sizes["n_items"], sizes["paths"] = setting.n_items, make_paths(setting)
     sizes["n_free"] = setting.n_items + 1

@@ -48,6 +48,7 @@ POLICIES: dict[str, str] = {
     "sglang-lru": "kvsim.policies.sglang:SglangLru",
     "sglang-priority": "kvsim.policies.sglang:SglangPriority",
     "sglang-slru": "kvsim.policies.sglang:SglangSlru",
+    "sglang-t-lru": "kvsim.policies.sglang:SglangTLru",
     "sieve": "kvsim.policies.sieve:Sieve",
     "slru": "kvsim.policies.slru:Slru",
     "t-lru": "kvsim.policies.t_lru:TLru",

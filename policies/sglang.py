@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +14,21 @@ from ..kernels import inner, view
 from .base import Binding, Block, CompiledPolicy, Setting
 from .classes import first_to_go, make_classes, members, put, take
 from .order import EVENT_ADD, EVENT_EVICT, EVENT_HIT, EVENT_INSERT, EVENT_VICTIM
-from .radix_nodes import Tree, evict, hit, insert, make_tree, nodes, offer, settle, withdraw
+from .radix_nodes import (
+    evict,
+    hit,
+    insert,
+    make_tree,
+    nodes,
+    offer,
+    settle,
+    taken_cut,
+    withdraw,
+)
+from .t_lru import NEXT_TOKENS, THRESHOLD_TOKENS, spare_blocks
+from .t_lru_below import TLruBelow
 
-LRU, LFU, SLRU, PRIORITY = range(4)
+LRU, LFU, SLRU, PRIORITY, TAILS = range(5)
 RESTS = 0
 """The class of what is left of nodes that are leaving."""
 PROTECTED_AT = 2
@@ -24,15 +36,21 @@ N_QUICK = 16
 """Classes in bitmaps: hardly any candidate is in a higher one."""
 
 STATE = np.dtype(
-    [(name, "i8") for name in ("order", "tree", "candidates", "n_categories", "priorities")]
+    [
+        (name, "i8")
+        for name in ("order", "tree", "candidates", "n_categories", "priorities", "spare_blocks")
+    ]
 )
-"""Priorities of the categories are numbered from 0 on."""
+"""Priorities of the categories are numbered from 0 on; `spare_blocks` is of TAILS only."""
+
+State = Any  # a record of STATE
 
 
 @inner
-def _class(order: int, tree: Tree, n: int) -> int:
-    """Return the class of a node: what goes on leaving, others by the order."""
-    node = nodes(tree)[n]
+def _class(s: State, n: int, depth: int) -> int:
+    """Return the class of a node that ends at `depth`: what goes on leaving, or by the order."""
+    order = s.order
+    node = nodes(s.tree)[n]
     of_class = RESTS + 1
     if node.is_condemned:
         of_class = RESTS
@@ -42,13 +60,34 @@ def _class(order: int, tree: Tree, n: int) -> int:
         of_class += node.hits >= PROTECTED_AT
     elif order == PRIORITY:
         of_class += int(node.priority)
+    elif order == TAILS:
+        length = max(node.length, depth + 1)
+        of_class += depth + 1 - node.n_blocks < length - s.spare_blocks
     return of_class
+
+
+@inner
+def _put(s: State, n: int, x: int) -> None:
+    """Let the end of a node be a candidate, as it was."""
+    depth = members(s.candidates)[x].depth
+    put(s.candidates, x, _class(s, n, depth), nodes(s.tree)[n].last, depth)
+
+
+@inner
+def _put_cut(s: State) -> None:
+    """Give a candidate that was cut its new class: it starts deeper."""
+    n = taken_cut(s.tree)
+    if n >= 0 and s.order == TAILS:
+        x = int(nodes(s.tree)[n].block)
+        take(s.candidates, x)
+        _put(s, n, x)
 
 
 def _event(event: int, state: int, block: Block) -> float:
     s = view(state, (1,), STATE)[0]
     if event == EVENT_VICTIM:
         settle(s.tree)
+        _put_cut(s)
         first = first_to_go(s.candidates)
         if block.n_blocks == 0 and (first < 0 or members(s.candidates)[first].rank != RESTS):
             return -1.0
@@ -62,6 +101,8 @@ def _event(event: int, state: int, block: Block) -> float:
             x = nodes(s.tree)[touched].block
             take(s.candidates, x)
     elif event == EVENT_INSERT:
+        settle(s.tree)
+        _put_cut(s)
         insert(s.tree, block, priority)
     elif event == EVENT_EVICT:
         above = evict(s.tree, block)
@@ -78,9 +119,8 @@ def _event(event: int, state: int, block: Block) -> float:
         take(s.candidates, x)
         withdraw(s.tree, block)
     if touched >= 0:
-        of_class = _class(s.order, s.tree, touched)
-        last = nodes(s.tree)[touched].last
-        put(s.candidates, x, of_class, last, members(s.candidates)[x].depth)
+        _put(s, touched, x)
+    _put_cut(s)
     return 0.0
 
 
@@ -177,3 +217,39 @@ class SglangPriority(SglangLru):
                 f"sglang-priority: priorities must be finite, got {self.priorities!r}"
             )
         return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class SglangTLru(SglangLru):
+    """Evict leaf nodes that a conversation can lose without breaking its next TTFT target first.
+
+    As `sglang-lru`; then the others, in the same order. SGLang's `tlru` (pull request 34012), after
+    Tail-Optimized LRU (arXiv 2510.15152), see `t-lru`: a node is safe to lose if it starts behind
+
+        L + next_tokens - threshold_tokens
+
+    tokens of its path, L being the length of the longest path through it since it was cached.
+
+    Deviations: both in whole blocks, so that no node is called safe that is not; in a tier below
+    the GPU, blocks leave as under `t-lru`.
+    """
+
+    threshold_tokens: int = THRESHOLD_TOKENS
+    """xi: tokens whose prefill still meets the target."""
+    next_tokens: int = NEXT_TOKENS
+    """Q: tokens that the next prompt of a conversation adds."""
+
+    order = TAILS
+
+    def bind(self, setting: Setting) -> Binding:
+        if setting.is_below:
+            return TLruBelow(spare_blocks=self._spare_blocks(setting)).bind(setting)
+        return super().bind(setting)
+
+    def _spare_blocks(self, setting: Setting) -> int:
+        return spare_blocks("sglang-t-lru", self.threshold_tokens, self.next_tokens, setting)
+
+    def new_state(self, setting: Setting, cache: int) -> NDArray[np.int64]:
+        state = super().new_state(setting, cache)
+        state.view(STATE)["spare_blocks"] = self._spare_blocks(setting)
+        return state

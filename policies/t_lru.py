@@ -86,13 +86,25 @@ def _event(event: int, state: int, block: Block) -> float:
     return 0.0
 
 
+def spare_blocks(name: str, threshold_tokens: int, next_tokens: int, setting: Setting) -> int:
+    """Blocks at the end of a path that policy `name` may call safe to lose.
+
+    Raises:
+        ConfigError: a parameter is negative.
+    """
+    for parameter, n in (("threshold_tokens", threshold_tokens), ("next_tokens", next_tokens)):
+        if n < 0:
+            raise ConfigError(f"{name}: {parameter} must be at least 0, got {n}")
+    return max(0, threshold_tokens - next_tokens) // setting.block_size
+
+
 @dataclass(frozen=True, kw_only=True)
 class TLru(CompiledPolicy):
     """Evict what a conversation can lose without breaking its next TTFT target; then lru.
 
-    Tail-Optimized LRU (Zhang, Li, Moallemi, Peng, NeurIPS 2025, arXiv 2510.15152), SGLang's
-    `tlru`. A conversation of L tokens whose next prompt adds about Q computes at most `xi` tokens
-    at its next turn as long as
+    Tail-Optimized LRU (Zhang, Li, Moallemi, Peng, NeurIPS 2025, arXiv 2510.15152). A conversation
+    of L tokens whose next prompt adds about Q computes at most `xi` tokens at its next turn as long
+    as
 
         L + Q - xi
 
@@ -100,9 +112,9 @@ class TLru(CompiledPolicy):
     in lru order. L is the longest path through a block since the block was cached, and does not
     shrink when its tail is evicted.
 
-    Deviations: whole blocks, rounded so that no block is called safe that is not; SGLang's are
-    whole nodes of its tree, safe if their first token is; one Q and one xi for all, as there. In a
-    tier below the GPU, L is the longest path through a block that the GPUs above have worked on.
+    Deviations: whole blocks, rounded so that no block is called safe that is not; one Q and one xi
+    for all, as in the engines. In a tier below the GPU, L is the longest path through a block that
+    the GPUs above have worked on. SGLang's, by the nodes of its tree, is `sglang-t-lru`.
     """
 
     threshold_tokens: int = THRESHOLD_TOKENS
@@ -119,19 +131,11 @@ class TLru(CompiledPolicy):
 
         return TLruBelow(spare_blocks=self._spare_blocks(setting)).bind(setting)
 
+    def _spare_blocks(self, setting: Setting) -> int:
+        return spare_blocks("t-lru", self.threshold_tokens, self.next_tokens, setting)
+
     def event_function(self) -> Callable[..., float]:
         return _event
-
-    def _spare_blocks(self, setting: Setting) -> int:
-        """Blocks behind L that are safe to lose.
-
-        Raises:
-            ConfigError: a parameter is negative.
-        """
-        for name in ("threshold_tokens", "next_tokens"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"t-lru: {name} must be at least 0, got {getattr(self, name)}")
-        return max(0, self.threshold_tokens - self.next_tokens) // setting.block_size
 
     def new_state(self, setting: Setting, cache: int) -> NDArray[np.int64]:
         state = np.zeros(1, STATE)

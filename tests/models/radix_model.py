@@ -19,6 +19,8 @@ class Node:
     last: float = 0.0
     hits: int = 0
     priority: float = 0.0
+    length: int = 0
+    """Of the longest path through it so far."""
     children: dict[int, Node] = field(default_factory=dict)
 
 
@@ -35,6 +37,8 @@ class RadixCache:
     capacity: int
     order: str
     priorities: Sequence[float]
+    spare: int = 0
+    """Blocks at the end of a path that are safe to lose, of `tlru`."""
     evicts_all_asked_for: bool = False
     """Whether an eviction frees as many blocks as are asked for, whatever is free already."""
     root: Node = field(default_factory=lambda: Node((), None))
@@ -45,6 +49,7 @@ class RadixCache:
         assert parent is not None
         upper = Node(child.key[:n], parent, hits=child.hits, priority=child.priority)
         upper.last = self.clock
+        upper.length = child.length
         parent.children[child.key[0]] = upper
         upper.children[child.key[n]] = child
         child.parent, child.key = upper, child.key[n:]
@@ -71,12 +76,17 @@ class RadixCache:
             found.extend(node.children.values())
         return found[1:]
 
+    def start(self, node: Node) -> int:
+        """Blocks above a node."""
+        return len(node.parent.key) + self.start(node.parent) if node.parent is not None else 0
+
     def rank(self, node: Node) -> tuple[float, float]:
         first = {
             "lru": node.last,
             "lfu": node.hits,
             "slru": float(node.hits >= 2),
             "priority": node.priority,
+            "tlru": float(self.start(node) < node.length - self.spare),
         }[self.order]
         return first, node.last
 
@@ -110,6 +120,11 @@ class RadixCache:
         if n < len(path):
             leaf = Node(path[n:], node, last=self.clock, priority=priority)
             node.children[path[n]] = leaf
+            node = leaf
+        above: Node | None = node
+        while above is not None:
+            above.length = max(above.length, len(path))
+            above = above.parent
         return n_hits
 
 
@@ -119,8 +134,9 @@ def replay(
     *,
     order: str,
     priorities: Sequence[float] = (0.0, 0.0, 0.0),
+    spare: int = 0,
     evicts_all_asked_for: bool = False,
 ) -> list[int]:
     """Hit blocks of each request."""
-    cache = RadixCache(capacity, order, priorities, evicts_all_asked_for)
+    cache = RadixCache(capacity, order, priorities, spare, evicts_all_asked_for)
     return [cache.serve(access) for access in accesses]

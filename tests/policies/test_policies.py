@@ -50,7 +50,7 @@ from kvsim.policies.marconi import Marconi
 from kvsim.policies.reuse_fit import make_reuse_fit, observe, unseen
 from kvsim.policies.rlt import Rlt
 from kvsim.policies.s3_fifo import S3Fifo
-from kvsim.policies.sglang import SglangLru
+from kvsim.policies.sglang import SglangLru, SglangTLru
 from kvsim.policies.sieve import Sieve
 from kvsim.policies.slru import Slru
 from kvsim.policies.t_lru import TLru
@@ -76,6 +76,7 @@ VARIANTS = (
     "marconi,alpha=0.7",
     "mooncake,lease_s=2,soft_pins=a-1,soft_pin_s=3,hard_pins=c-1",
     "sglang-priority,priorities=b-1:5+c-1:2",
+    "sglang-t-lru,threshold_tokens=5,next_tokens=2",
 )
 EVERY = (*POLICIES, *VARIANTS)
 BY_CHANCE = ("random", "rlt", "hyperbolic")
@@ -130,14 +131,22 @@ def rule_of(policy: Policy, capacity: int, setting: Setting) -> model.Rule:
     }[type(policy)](capacity)
 
 
+def spare_of(policy: SglangLru) -> int:
+    """Blocks of a token at the end of a path that are safe to lose."""
+    if not isinstance(policy, SglangTLru):
+        return 0
+    return max(0, policy.threshold_tokens - policy.next_tokens)
+
+
 def modelled(policy: Policy, accesses: list[model.Access], capacity: int) -> list[int]:
     setting = setting_of(accesses)
     if isinstance(policy, SglangLru):
         return radix_model.replay(
             accesses,
             capacity,
-            order=("lru", "lfu", "slru", "priority")[policy.order],
+            order=("lru", "lfu", "slru", "priority", "tlru")[policy.order],
             priorities=policy.priorities_of(NAMES),
+            spare=spare_of(policy),
         )
     hits, _ = model.replay(
         accesses,

@@ -186,7 +186,10 @@ def replayed_hits(alone: Case, policy: Policy) -> list[int]:
     return [int(n) for n in found]
 
 
-@pytest.mark.parametrize("order", ["lru", "lfu", "slru", "priority,priorities=a-1:2"])
+@pytest.mark.parametrize(
+    "order",
+    ["lru", "lfu", "slru", "priority,priorities=a-1:2", "t-lru,threshold_tokens=9,next_tokens=1"],
+)
 def test_sglang_drops_in_a_timed_run_the_nodes_that_a_cache_only_replay_drops(order: str) -> None:
     rng = np.random.default_rng(13)
     n_hits = n_evictions = n_fewer = 0
