@@ -128,6 +128,9 @@ def _cache_table(summary: Summary) -> Table:
     for tier, tokens in tiers.items() if len(tiers) > 1 else ():
         table.add_row(f"hits in {tier}", units.count(tokens), "tokens")
     table.add_row("evictions", units.count(number(summary, "evictions")), "blocks")
+    orphaned = number(summary, "orphaned_blocks")
+    if orphaned:
+        table.add_row("orphaned", units.count(orphaned), "blocks cached right below evicted ones")
     for link, n_bytes in counts(summary, "transfer_bytes").items():
         table.add_row(f"over {link}", units.gibibytes(n_bytes), "moved")
     return table
