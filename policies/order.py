@@ -74,7 +74,8 @@ EVENT_EVICT = 5
 EVENT_MISS = 6
 N_EVENTS = 7
 
-RUN_UNIT = 1 << 32
+RUN_BITS = 32
+RUN_UNIT = 1 << RUN_BITS
 MANY = 1 << 20
 """A policy answers with its victim's number, plus RUN_UNIT for every block that may go of it, up to
 MANY; without them all of its run may."""
@@ -182,18 +183,6 @@ def _note_change(order: Order, heaps: Heaps, queue: int) -> None:
 
 
 @inner
-def _head(order: Order, items: Items, heaps: Heaps, queue: int, base: int) -> int:
-    """Return the head of a category queue, which starts at `base`; -1 if it is empty."""
-    if order.firsts == 0:
-        return heap_first(items, heaps, base)
-    known = heaps[base]
-    if known.depth:
-        known.depth = 0
-        known.x = first_of(order.firsts, queue)
-    return int(known.x)
-
-
-@inner
 def _lowest_head(
     order: Order, items: Items, heaps: Heaps, params: NDArray[np.float64], now_s: float
 ) -> int:
@@ -205,20 +194,35 @@ def _lowest_head(
     base, span = order.first_heap * order.span, order.span
     for q in range(order.n_queues):
         known = heaps[base]
-        x = _head(order, items, heaps, q, base)
+        if order.firsts:
+            x = int(known.x)
+            is_new = is_later
+            if known.depth:
+                known.depth = 0
+                x = first_of(order.firsts, q)
+                known.x = x
+                if x >= 0:
+                    heaps[base + 1].rank = items[x].last_s
+                is_new = True
+            last_s = heaps[base + 1].rank
+        else:
+            x = heap_first(items, heaps, base)
+            last_s = 0.0
+            is_new = True
+            if x >= 0:
+                # the same last use at the same time has the same value as in the call before
+                is_new = is_later or known.last != items[x].last
+                known.last = items[x].last
+                last_s = items[x].last_s
+            else:
+                known.last = -1
         base += span
         if x < 0:
-            known.last = -1
             continue
-        # the same last use at the same time has the same value as in the call before
-        if is_later or known.last != items[x].last:
-            known.last = items[x].last
-            age_s = now_s - items[x].last_s
-            value = _call_value(
-                order.value, (q,), (age_s, params[q, 0], params[q, 1], params[q, 2])
-            )
-            known.rank = value
-            if value != value:
+        if is_new:
+            a, b, c = params[q, 0], params[q, 1], params[q, 2]
+            known.rank = _call_value(order.value, (q,), (now_s - last_s, a, b, c))
+            if known.rank != known.rank:
                 order.error = NOT_A_NUMBER
                 order.culprit = x
         value = known.rank
@@ -289,17 +293,18 @@ def _asked(order: Order, items: Items, lo: int, n_blocks: float) -> float:
 def _checked(order: Order, items: Items, lo: int, hi: int, answer: float) -> int:
     """Return the candidate that a policy answered with, -1 if it is none; set `order.at_most`."""
     order.at_most = MANY
-    if RUN_UNIT <= answer < MANY * 2.0 * RUN_UNIT:
-        order.at_most = int(answer) // RUN_UNIT
-        answer -= float(order.at_most * RUN_UNIT)
     if answer != answer:
         order.error = NOT_A_NUMBER
-    elif answer < lo or answer >= hi or items[int(answer)].is_candidate == 0:
+        return -1
+    whole = int(answer)
+    x = whole & (RUN_UNIT - 1)
+    if whole >= RUN_UNIT:
+        order.at_most = whole >> RUN_BITS
+    if x < lo or x >= hi or whole < 0 or items[x].is_candidate == 0:
         order.error = NOT_A_CANDIDATE
-        order.culprit = int(answer)
-    else:
-        return int(answer)
-    return -1
+        order.culprit = whole if whole < RUN_UNIT else x
+        return -1
+    return x
 
 
 @inner
@@ -320,11 +325,12 @@ def make_orders(
     """Empty orders of `n_caches` caches with at most `n_items` items each, and their heaps.
 
     One of category queues alone may have them as `firsts`, if it has no two candidates of one last
-    use: then its heaps have an entry 0 only, with the head in x and whether it is out of date.
+    use: then its heaps are an entry 0 with the head in x, and in depth whether it is out of date,
+    and an entry 1 with the time of the head's last use in rank.
     """
     has_heaps = binding.mode not in (LRU_LIST, HOOKED) and not firsts
     n_sampled = min(binding.n_samples or n_items, n_items) if binding.mode == SAMPLED else 0
-    span = n_items + 2 + n_sampled if has_heaps else 1
+    span = n_items + 2 + n_sampled if has_heaps else 2
     heaps = empty_heaps(n_caches * binding.n_queues, span)
     orders = np.zeros(n_caches, ORDER)
     orders["valued_s"] = np.nan
