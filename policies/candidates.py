@@ -33,7 +33,8 @@ def _sizes(c: Candidates) -> Any:
 
 
 @inner
-def _members(c: Candidates) -> NDArray[np.int32]:
+def members(c: Candidates) -> NDArray[np.int32]:
+    """(n_items,): the candidates, in no order; the first `n_candidates` of them."""
     return view(_sizes(c).members, (_sizes(c).n_items,), np.int32)
 
 
@@ -55,6 +56,13 @@ def named(c: Candidates, x: int) -> float:
 
 
 @inner
+def n_candidates(c: Candidates) -> int:
+    """Count the candidates."""
+    _close(c)
+    return int(_sizes(c).n)
+
+
+@inner
 def n_sampled(c: Candidates, n_samples: int) -> int:
     """Count the samples to look at: all candidates if they are no more than that."""
     _close(c)
@@ -65,20 +73,20 @@ def n_sampled(c: Candidates, n_samples: int) -> int:
 def drawn(c: Candidates, generator: Generator) -> int:
     """Draw a candidate."""
     _close(c)
-    return int(_members(c)[draw_below(generator, _sizes(c).n)])
+    return int(members(c)[draw_below(generator, _sizes(c).n)])
 
 
 @inner
 def sampled(c: Candidates, generator: Generator, i: int, n_samples: int) -> int:
     """Draw the i-th sample with replacement; all candidates in turn if they are no more."""
     if _sizes(c).n <= n_samples:
-        return int(_members(c)[i])
+        return int(members(c)[i])
     return drawn(c, generator)
 
 
 @inner
 def _put(c: Candidates, x: int, place: int) -> None:
-    _members(c)[place] = x
+    members(c)[place] = x
     _places(c)[x] = place
 
 
@@ -88,7 +96,7 @@ def _close(c: Candidates) -> None:
     s = _sizes(c)
     if s.hole >= 0:
         s.n -= 1
-        _put(c, _members(c)[s.n], s.hole)
+        _put(c, members(c)[s.n], s.hole)
         s.hole = -1
 
 

@@ -12,8 +12,16 @@ from numpy.typing import NDArray
 from .. import ConfigError
 from ..kernels import inner, view
 from .base import Block, CompiledPolicy, Setting
-from .candidates import NOBODY, follower, hear, make_candidates, n_sampled, named, sampled
-from .draws import make_generator
+from .candidates import (
+    NOBODY,
+    follower,
+    hear,
+    make_candidates,
+    members,
+    n_candidates,
+    named,
+)
+from .draws import draw_below, make_generator
 from .order import EVENT_EVICT, EVENT_HIT, EVENT_INSERT, EVENT_MISS, EVENT_VICTIM
 
 N_CLASSES = 16
@@ -24,13 +32,13 @@ KEPT = 0.9
 """What counts of hits and evictions are multiplied by at each refit."""
 LEAST_REFIT_USES = 4096
 
-BLOCK = np.dtype([("used", "i8"), ("last_age", "i4"), ("age_before", "i4")])
+BLOCK = np.dtype([("used", "i8"), ("last_age", "i4"), ("of_class", "i4")])
 ADDRESSES = ("candidates", "generator", "blocks", "hits", "evictions", "densities")
 SIZES = ("n_items", "n_samples", "uses_per_age", "refit_uses", "n_uses")
 MOMENT = ("n_before", "last", "next_refit")
 STATE = np.dtype([(name, "i8") for name in (*ADDRESSES, *SIZES, *MOMENT)])
-"""BLOCK: uses of any block before the request that used this one last, and its age at its last two
-hits. STATE: such uses before the current request, whose order number is `last`."""
+"""BLOCK: uses of any block before the request that used this one last, its age at its last hit, and
+its class. STATE: such uses before the current request, whose order number is `last`."""
 
 StateAddress = int  # of a record of STATE
 
@@ -58,9 +66,9 @@ def _age(state: StateAddress, x: int) -> int:
 
 
 @inner
-def _class(state: StateAddress, x: int) -> int:
+def _class(last_age: int, age_before: int) -> int:
     """Class of a block: the shorter its last two ages at a hit, the higher, by powers of two."""
-    found, age = 0, _blocks(state)[x].last_age + _blocks(state)[x].age_before
+    found, age = 0, last_age + age_before
     while age < N_AGES and found < N_CLASSES - 1:
         age *= 2
         found += 1
@@ -100,11 +108,11 @@ def _use(state: StateAddress, event: int, block: Block) -> None:
     s, record = _sizes(state), _blocks(state)[block.block_id]
     if event == EVENT_HIT:
         age = _age(state, block.block_id)
-        _table(s.hits)[_class(state, block.block_id), age] += block.n_blocks
-        record.age_before = record.last_age
+        _table(s.hits)[record.of_class, age] += block.n_blocks
+        record.of_class = _class(age, record.last_age)
         record.last_age = age
     else:
-        record.age_before = N_AGES
+        record.of_class = _class(0, N_AGES)
         record.last_age = 0
     record.used = s.n_before
     s.n_uses += int(block.n_blocks)
@@ -116,12 +124,19 @@ def _victim(state: StateAddress) -> int:
     found, least = follower(s.candidates), np.inf
     if found != NOBODY:
         return found
-    for i in range(n_sampled(s.candidates, s.n_samples)):
-        x = sampled(s.candidates, s.generator, i, s.n_samples)
-        density = _table(s.densities)[_class(state, x), _age(state, x)]
-        is_older = found != NOBODY and _blocks(state)[x].used < _blocks(state)[found].used
-        if found == NOBODY or density < least or (density == least and is_older):
-            found, least = x, density
+    # nothing is read again in the loop for fear that a draw changed it
+    row, densities, blocks = members(s.candidates), _table(s.densities), _blocks(state)
+    n, n_before, uses_per_age = n_candidates(s.candidates), s.n_before, float(s.uses_per_age)
+    is_drawn = n > s.n_samples
+    least_used = np.int64(0)
+    for i in range(min(n, s.n_samples)):
+        x = row[draw_below(s.generator, n) if is_drawn else i]
+        used = blocks[x].used
+        # exact: the quotients of such numbers are further from a whole number than a rounding is
+        age = int(min(float(n_before - used) / uses_per_age, N_AGES - 1.0))
+        density = densities[blocks[x].of_class, age]
+        if density < least or (density == least and used < least_used):
+            found, least, least_used = int(x), density, used
     return found
 
 
@@ -131,7 +146,7 @@ def _event(event: int, state: int, block: Block) -> float:
         return named(s.candidates, _victim(state))
     if event == EVENT_EVICT:
         x = block.block_id
-        _table(s.evictions)[_class(state, x), _age(state, x)] += block.n_blocks
+        _table(s.evictions)[_blocks(state)[x].of_class, _age(state, x)] += block.n_blocks
     elif event == EVENT_MISS:
         _begin(state, block)
     elif event in (EVENT_INSERT, EVENT_HIT):

@@ -179,6 +179,8 @@ def remove(order: Order, items: Items, heaps: Heaps, x: int) -> None:
 @inner
 def _note_change(order: Order, heaps: Heaps, queue: int) -> None:
     """Note that a category queue may have another head; of queues that are no heaps."""
+    if queue != order.lowest_queue:
+        order.lowest_queue = -1
     heaps[(order.first_heap + queue) * order.span].depth = 1
 
 
@@ -187,44 +189,51 @@ def _lowest_head(
     order: Order, items: Items, heaps: Heaps, params: NDArray[np.float64], now_s: float
 ) -> int:
     """Return the head of the lowest value of all category queues, and set `order.at_most`."""
+    is_later = order.valued_s != now_s
+    if order.lowest_queue >= 0 and not is_later:
+        # mostly what stood above the last victim, and was used together with it
+        known = heaps[(order.first_heap + order.lowest_queue) * order.span]
+        x = first_of(order.firsts, order.lowest_queue)
+        if x >= 0 and items[x].last == known.last:
+            known.depth = 0
+            known.x = x
+            order.at_most = MANY
+            return x
     best = -1
     best_value = 0.0
     at_most = MANY
-    is_later = order.valued_s != now_s
     base, span = order.first_heap * order.span, order.span
     for q in range(order.n_queues):
         known = heaps[base]
-        if order.firsts:
+        is_kept = order.firsts != 0
+        is_known = is_kept and known.depth == 0
+        if is_known:
             x = int(known.x)
-            is_new = is_later
-            if known.depth:
-                known.depth = 0
-                x = first_of(order.firsts, q)
-                known.x = x
-                if x >= 0:
-                    heaps[base + 1].rank = items[x].last_s
-                is_new = True
-            last_s = heaps[base + 1].rank
+        elif is_kept:
+            known.depth = 0
+            x = first_of(order.firsts, q)
+            known.x = x
         else:
             x = heap_first(items, heaps, base)
-            last_s = 0.0
-            is_new = True
-            if x >= 0:
-                # the same last use at the same time has the same value as in the call before
-                is_new = is_later or known.last != items[x].last
-                known.last = items[x].last
-                last_s = items[x].last_s
-            else:
-                known.last = -1
-        base += span
         if x < 0:
+            known.last = -1
+            base += span
             continue
+        # the same last use at the same time has the same value as in the call before
+        is_new = is_later
+        if not is_known and known.last != items[x].last:
+            known.last = items[x].last
+            is_new = True
+            if is_kept:
+                heaps[base + 1].rank = items[x].last_s
         if is_new:
+            last_s = heaps[base + 1].rank if is_kept else items[x].last_s
             a, b, c = params[q, 0], params[q, 1], params[q, 2]
             known.rank = _call_value(order.value, (q,), (now_s - last_s, a, b, c))
             if known.rank != known.rank:
                 order.error = NOT_A_NUMBER
                 order.culprit = x
+        base += span
         value = known.rank
         is_lower = best < 0 or value < best_value
         if is_lower:
@@ -239,6 +248,9 @@ def _lowest_head(
             best, best_value = x, value
     order.valued_s = now_s
     order.at_most = at_most
+    order.lowest_queue = -1
+    if order.firsts and best >= 0 and at_most == MANY:
+        order.lowest_queue = items[best].category
     return best
 
 
@@ -336,7 +348,7 @@ def make_orders(
     orders["valued_s"] = np.nan
     orders["mode"] = binding.mode
     orders["scanned_step"] = -1
-    for name in ("named", "next_victim", "hole"):
+    for name in ("named", "next_victim", "hole", "lowest_queue"):
         orders[name] = -1
     orders["n_queues"] = binding.n_queues
     orders["first_heap"] = np.arange(n_caches) * binding.n_queues

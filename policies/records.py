@@ -85,6 +85,7 @@ ORDER = np.dtype(
         ("left_last", "i8"),
         ("left_hits", "i8"),
         ("firsts", "i8"),
+        ("lowest_queue", "i8"),
     ],
     align=True,
 )
@@ -95,7 +96,8 @@ random numbers, and its last look at the waiting queue (see `kvsim.sim.look_ahea
 blocks of the last victim's run that may go before the policy is asked again. From `named_value`
 on: the lowest value of the last sample, and what follows its victim (see
 `kvsim.policies.sampling`). `firsts`: category queues that are no heaps (see
-`kvsim.policies.firsts`), or 0."""
+`kvsim.policies.firsts`), or 0; `lowest_queue`: that of the last victim if its value alone was the
+lowest, and no other queue changed since, else -1."""
 
 DEMAND = np.dtype([("next_start", "f8"), ("n_users", "i4"), ("scan", "i4")], align=True)
 """What the queue scan number `scan` found of an item: place of the first waiting request that

@@ -82,10 +82,11 @@ def _event(event: int, state: int, block: Block) -> float:
     s = view(state, (1,), STATE)[0]
     q = s.queues
     if event == EVENT_VICTIM:
-        segment = 0
-        while first(q, segment) == NOBODY:
+        x, segment = first(q, 0), 1
+        while x == NOBODY:
+            x = first(q, segment)
             segment += 1
-        return leaving(q, first(q, segment), MANY)
+        return leaving(q, x, MANY)
     if event == EVENT_INSERT:
         _insert(s, block)
     elif event == EVENT_HIT:
