@@ -222,6 +222,8 @@ def replay(
         from kvsim.reports.terminal import show_run
 
         show_run(result.summary, _console())
+        for note in compiled.trace.notes:
+            print(f"note: {note}")
         if out is not None:
             print(f"report: {out / 'report.html'}")
 
@@ -870,6 +872,7 @@ def _config(options: Mapping[str, Any]) -> RunConfig:
         HostConfig,
         PeerConfig,
         RunConfig,
+        check_tiers,
         load_config,
         with_settings,
     )
@@ -892,8 +895,7 @@ def _config(options: Mapping[str, Any]) -> RunConfig:
     gpu_gib = values.get("gpu_gib")
     if gpu_gib is not None and not 0 < gpu_gib < float("inf"):
         raise ConfigError(f"--gpu-gib must be positive and finite, got {gpu_gib:g}")
-    _say_if_it_compiles()
-    return replace(
+    config = replace(
         base,
         cluster=replace(base.cluster, **given(ClusterConfig)),
         engine=replace(base.engine, **given(EngineConfig)),
@@ -902,6 +904,9 @@ def _config(options: Mapping[str, Any]) -> RunConfig:
         disk=replace(base.disk, **given(DiskConfig, "disk_")),
         **given(RunConfig),
     )
+    check_tiers(config)
+    _say_if_it_compiles()
+    return config
 
 
 def _say_if_it_compiles() -> None:

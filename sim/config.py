@@ -300,6 +300,29 @@ class RunConfig:
                 )
 
 
+def check_tiers(config: RunConfig) -> None:
+    """Check that every setting of a tier below the GPU, or of the links, means something.
+
+    Raises:
+        ConfigError: it is set, and there is no such tier.
+    """
+    sizes = ("blocks", "gib")
+    tiers: tuple[TierConfig, ...] = (config.peer, config.host, config.disk)
+    present = [tier for tier in tiers if any(getattr(tier, size) for size in sizes)]
+    how = "give --{0}-gib or --{0}-blocks"
+    parts: list[tuple[str, Any]] = [(t.name, t) for t in tiers if t not in present]
+    if not present:
+        parts.append(("link", config.link))
+    for name, part in parts:
+        for field in dataclasses.fields(part):
+            if getattr(part, field.name) != field.default:
+                what = "tier below the GPU" if name == "link" else f"{name} tier"
+                raise ConfigError(
+                    f"{name}.{field.name} is set, but there is no {what}:"
+                    f" {how.format('host' if name == 'link' else name)}"
+                )
+
+
 def load_config(path: Path) -> RunConfig:
     """Read a run configuration; an unknown key or a wrong type is an error, never a default.
 

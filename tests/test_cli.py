@@ -201,6 +201,7 @@ def test_a_trace_without_ids_is_described(kvsim: Kvsim, tmp_path: Path) -> None:
     assert told["hits"] is None
     assert told["arrivals"]["per_s"]
     assert "no block ids" in kvsim("trace", "describe", path, "--trace-block-size", 16).out
+    assert "note: no block ids" in kvsim("replay", path, "--trace-block-size", 16).out
 
 
 def test_unsorted_and_equal_arrivals(kvsim: Kvsim, tmp_path: Path) -> None:
@@ -305,6 +306,11 @@ def test_wrong_cluster_file(kvsim: Kvsim, trace: Path, text: str, parts: list[st
         (("compare", "--policy", "lru", "--slo-ttft", "-1"), ["slo_ttft_s", "got -1"]),
         (("compare", "--policy", "lru", "--slo-tpot", "nan"), ["slo_tpot_s", "got nan"]),
         (("compare", "--policy", "lru", "--policy", "fifoo"), ["did you mean 'fifo'?"]),
+        (("replay", "--host-write", "write-back"), ["host.write is set", "give --host-gib"]),
+        (("replay", "--set", "host.ring=0.2"), ["host.ring is set", "there is no host tier"]),
+        (("replay", "--disk-gib", "1", "--host-policy", "arc"), ["host.policy is set"]),
+        (("replay", "--set", "link.prefetch=4"), ["link.prefetch is set", "--host-blocks"]),
+        (("compare", "--policy", "lru", "--host-policy", "arc"), ["host.policy is set"]),
     ],
 )
 def test_wrong_option_of_another_command(
