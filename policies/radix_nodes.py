@@ -133,7 +133,7 @@ def _new_node(tree: Tree, x: int, n_blocks: int, priority: float, number: int) -
     n = int(_free(tree)[s.n_free])
     node = nodes(tree)[n]
     node.last = _tick(tree, number)
-    node.hits = 0
+    node.hits = 1
     node.priority = priority
     node.end = x
     node.block = NONE

@@ -17,7 +17,7 @@ class Node:
     key: Path
     parent: Node | None
     last: float = 0.0
-    hits: int = 0
+    hits: int = 1
     priority: float = 0.0
     length: int = 0
     """Of the longest path through it so far."""
