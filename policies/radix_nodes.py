@@ -45,7 +45,7 @@ TREE = np.dtype(
         (name, "i8")
         for name in (
             "n_items",
-            "n_uses",
+            "now",
             "is_numbered",
             "n_free",
             "pending",
@@ -53,6 +53,7 @@ TREE = np.dtype(
             "inserted",
             "goes_down",
             "cut",
+            "gone_above",
             "nodes",
             "free",
             "pieces",
@@ -63,10 +64,11 @@ TREE = np.dtype(
 )
 """Sizes, a clock of uses, and what was told last: `pending` is a piece in the middle of its node
 with which the blocks that a request found may end; `hit` and `inserted` are the piece of such an
-event, if no other event came since; `goes_down`: whether hits are told from the start of a
-path on; `cut`: the node that lost its upper part last. `priority` is that of the request that hit
-`pending`. If the clock `is_numbered`, it is set by the last uses that are told of: below twice
-`Setting.n_uses`, of each candidate another one."""
+event, and `gone_above` that right above an evicted one, if no other event came since; `goes_down`:
+whether hits are told from the start of a path on; `cut`: the node that lost its upper part last.
+`priority` is that of the request that hit `pending`. `now` is a clock of uses. If it `is_numbered`,
+it is set by the last uses that are told of: below twice `Setting.n_uses`, of each candidate another
+one."""
 
 Tree = int  # the address of a record of TREE
 
@@ -109,8 +111,8 @@ def _node_of(tree: Tree, x: int) -> int:
 def _tick(tree: Tree, number: int) -> int:
     """Set the clock, to `number` if uses are numbered, and return it."""
     s = _sizes(tree)
-    s.n_uses = number if s.is_numbered else s.n_uses + 1
-    return int(s.n_uses)
+    s.now = number if s.is_numbered else s.now + 1
+    return int(s.now)
 
 
 @inner
@@ -121,7 +123,7 @@ def _when_hit(block: Block) -> int:
 
 @inner
 def _when_cached(block: Block) -> int:
-    """Number the use by the request that brought a block."""
+    """Number the use by the request that brings a block."""
     return 2 * int(block.last_access) + 1
 
 
@@ -153,7 +155,7 @@ def _split(tree: Tree, x: int) -> None:
     """Cut a node below a piece of its: the lower part stays the node, the upper one is new."""
     lower = _node_of(tree, x)
     priority = nodes(tree)[lower].priority
-    upper = _new_node(tree, x, _pieces(tree)[x].n_blocks, priority, _sizes(tree).n_uses)
+    upper = _new_node(tree, x, _pieces(tree)[x].n_blocks, priority, _sizes(tree).now)
     a, b = nodes(tree)[upper], nodes(tree)[lower]
     a.hits = b.hits + 1
     a.n_children = 1
@@ -214,7 +216,7 @@ def hit(tree: Tree, block: Block, priority: float) -> int:
         node.hits += 1
         node.is_open = 0
     s.hit = x
-    s.inserted = NONE
+    s.inserted = s.gone_above = NONE
     return n if node.block >= 0 else NONE
 
 
@@ -226,6 +228,7 @@ def insert(tree: Tree, block: Block, priority: float) -> None:
     """
     s = _sizes(tree)
     settle(tree)
+    s.gone_above = NONE
     x, n_blocks = block.block_id, int(block.n_blocks)
     piece = _pieces(tree)[x]
     piece.node = 0
@@ -271,6 +274,9 @@ def offer(tree: Tree, block: Block, priority: float) -> int:
     if n < 0:
         n = _new_node(tree, x, 1, priority, _when_cached(block))
     node = nodes(tree)[n]
+    if not s.is_numbered and s.gone_above != x:  # given up: until now it was in use
+        node.last = _tick(tree, 0)
+    s.gone_above = NONE
     node.is_open = 0
     if node.end == x:
         node.block = x
@@ -291,7 +297,7 @@ def evict(tree: Tree, block: Block) -> int:
     s = _sizes(tree)
     s.hit = s.inserted = NONE
     x = block.block_id
-    above = _above(tree, x)
+    above = s.gone_above = _above(tree, x)
     leave(s.paths, x)
     n = _node_of(tree, x)
     if n < 0:
@@ -308,6 +314,7 @@ def evict(tree: Tree, block: Block) -> int:
             parent = nodes(tree)[up]
             parent.n_children -= 1
             parent.length = max(parent.length, node.length)
+            parent.last = max(parent.last, node.last)
     elif node.end == x and up == n:
         node.is_condemned = 1
         node.end = above
@@ -321,7 +328,7 @@ def make_tree(setting: Setting) -> Tree:
     records = zeros(setting.n_items + 1, NODE)
     free = np.arange(setting.n_items + 1, dtype=np.int32)
     pieces = zeros(setting.n_items, PIECE)
-    for name in ("pending", "hit", "inserted", "cut"):
+    for name in ("pending", "hit", "inserted", "cut", "gone_above"):
         sizes[name] = NONE
     sizes["n_items"], sizes["paths"] = setting.n_items, make_paths(setting)
     sizes["n_free"] = setting.n_items + 1

@@ -128,15 +128,15 @@ def _event(event: int, state: int, block: Block) -> float:
 class SglangLru(CompiledPolicy):
     """Evict the leaf node of SGLang's radix tree that is unused for longest, as a whole.
 
-    `RadixCache` and `evict_policy.py` of SGLang. A node is a run of blocks; a request that matches
-    part of it cuts it in two, and both parts count as used now; a leaf leaves whole, which may be
-    thousands of tokens more than are needed, then its parent may.
+    `radix_cache.py` and `evict_policy.py` of SGLang 0.5.23. A node is a run of blocks; a request
+    that matches part of it cuts it in two, and both parts count as used now; a leaf leaves whole,
+    which may be thousands of tokens more than are needed, then its parent may. A request uses the
+    nodes of its path until it ends.
 
-    Deviations, all of them of the cache that asks: it asks for what a request lacks, where SGLang
-    asks for all that it needs even if part of it is free. A tier below the GPU asks for a block at
-    a time, and drops no more: the rest of the node goes next, unless it is used again. SGLang
-    looks a request up again while it waits, which refreshes what it matches. Chunks of a prefill
-    and the output are one node here.
+    Deviations, all of them of the cache that asks. A tier below the GPU asks for a block at a time,
+    and drops no more: the rest of the node goes next, unless it is used again. SGLang looks a
+    request up again while it waits, which refreshes what it matches. Chunks of a prefill and the
+    output are one node here.
     """
 
     order: ClassVar[int] = LRU
@@ -170,8 +170,7 @@ class SglangLru(CompiledPolicy):
 class SglangLfu(SglangLru):
     """Evict the leaf node of SGLang's radix tree used least often, equal ones in lru order.
 
-    As `sglang-lru`. A use is a request that matched the node to its end; SGLang counts insertions,
-    of which a request makes two or more.
+    As `sglang-lru`. A use is the request that made the node, and each that matched it to its end.
     """
 
     order = LFU
@@ -179,10 +178,10 @@ class SglangLfu(SglangLru):
 
 @dataclass(frozen=True, kw_only=True)
 class SglangSlru(SglangLru):
-    """Evict leaf nodes of SGLang's radix tree used less than twice again in lru order; then others.
+    """Evict leaf nodes of SGLang's radix tree never used again in lru order; then others.
 
-    As `sglang-lru`, and uses as of `sglang-lfu`. The two segments have no sizes, and nothing is
-    demoted.
+    As `sglang-lru`, and uses as of `sglang-lfu`, of which two protect a node. The two segments have
+    no sizes, and nothing is demoted.
     """
 
     order = SLRU

@@ -39,8 +39,6 @@ class RadixCache:
     priorities: Sequence[float]
     spare: int = 0
     """Blocks at the end of a path that are safe to lose, of `tlru`."""
-    evicts_all_asked_for: bool = False
-    """Whether an eviction frees as many blocks as are asked for, whatever is free already."""
     root: Node = field(default_factory=lambda: Node((), None))
     clock: int = 0
 
@@ -115,7 +113,7 @@ class RadixCache:
         n_free = self.capacity - sum(len(x.key) for x in self.nodes())
         n_new = len(path) - n_hits
         if n_free < n_new:
-            self.evict(n_new if self.evicts_all_asked_for else n_new - n_free, locked)
+            self.evict(n_new - n_free, locked)
         node, n = self.walk(path, priority, is_counted=False)
         if n < len(path):
             leaf = Node(path[n:], node, last=self.clock, priority=priority)
@@ -135,8 +133,7 @@ def replay(
     order: str,
     priorities: Sequence[float] = (0.0, 0.0, 0.0),
     spare: int = 0,
-    evicts_all_asked_for: bool = False,
 ) -> list[int]:
     """Hit blocks of each request."""
-    cache = RadixCache(capacity, order, priorities, spare, evicts_all_asked_for)
+    cache = RadixCache(capacity, order, priorities, spare)
     return [cache.serve(access) for access in accesses]

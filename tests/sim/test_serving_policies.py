@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cases import REJECTED, Case, random_case, run_engine
+from cases import REJECTED, Case, Row, random_case, run_engine
+from scheduler_model import Settings
 
 from kvsim import PolicyError
 from kvsim.policies import POLICIES, Block, EvictionPolicy, Policy, ScorePolicy, make_policy
@@ -207,6 +208,28 @@ def test_sglang_drops_in_a_timed_run_the_nodes_that_a_cache_only_replay_drops(or
     assert n_hits > 1000
     assert n_evictions > 300
     assert n_fewer > 20
+
+
+def test_a_node_of_sglang_is_in_use_until_its_request_ends() -> None:
+    settings = Settings(
+        block_size=4,
+        n_blocks=14,
+        max_num_seqs=4,
+        max_num_batched_tokens=64,
+        latency=(1.0, 0.0, 0.0, 0.0),
+    )
+    rows = (
+        Row(arrival_s=0.0, input_tokens=9, output_tokens=20, path=(0, 0)),  # in use for longest
+        Row(arrival_s=1.5, input_tokens=9, output_tokens=2, path=(1, 1)),
+        Row(arrival_s=40.0, input_tokens=21, output_tokens=1, path=(2, 0, 0, 0, 0)),
+        Row(arrival_s=50.0, input_tokens=9, output_tokens=1, path=(0, 0)),
+    )
+    case = Case(settings=settings, id_tokens=4, rows=rows)
+    found = run_engine(case, policy="sglang-lru").requests["cached_tokens"]
+    assert found.tolist() == [0, 0, 0, 8]
+    swapped = Case(settings=settings, id_tokens=4, rows=(*rows[:3], replace(rows[3], path=(1, 1))))
+    found = run_engine(swapped, policy="sglang-lru").requests["cached_tokens"]
+    assert found.tolist() == [0, 0, 0, 0]
 
 
 def test_misses_are_heard_in_a_timed_run_as_in_a_cache_only_replay() -> None:
