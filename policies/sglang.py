@@ -128,7 +128,7 @@ def _event(event: int, state: int, block: Block) -> float:
 class SglangLru(CompiledPolicy):
     """Evict the leaf node of SGLang's radix tree that is unused for longest, as a whole.
 
-    `radix_cache.py` and `evict_policy.py` of SGLang 0.5.23. A node is a run of blocks; a request
+    `unified_tree_core.py` and `evict_policy.py` of SGLang 0.5.23. A node is a run of blocks; a request
     that matches part of it cuts it in two, and both parts count as used now; a leaf leaves whole,
     which may be thousands of tokens more than are needed, then its parent may. A request uses the
     nodes of its path until it ends.
