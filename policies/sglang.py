@@ -128,10 +128,10 @@ def _event(event: int, state: int, block: Block) -> float:
 class SglangLru(CompiledPolicy):
     """Evict the leaf node of SGLang's radix tree that is unused for longest, as a whole.
 
-    `unified_tree_core.py` and `evict_policy.py` of SGLang 0.5.23. A node is a run of blocks; a request
-    that matches part of it cuts it in two, and both parts count as used now; a leaf leaves whole,
-    which may be thousands of tokens more than are needed, then its parent may. A request uses the
-    nodes of its path until it ends.
+    `unified_tree_core.py` and `evict_policy.py` of SGLang 0.5.23. A node is a run of blocks; a
+    request that matches part of it cuts it in two, and both parts count as used now; a leaf leaves
+    whole, which may be thousands of tokens more than are needed, then its parent may. A request
+    uses the nodes of its path until it ends.
 
     Deviations, all of them of the cache that asks. A tier below the GPU asks for a block at a time,
     and drops no more: the rest of the node goes next, unless it is used again. SGLang looks a
