@@ -63,25 +63,18 @@ def n_candidates(c: Candidates) -> int:
 
 
 @inner
-def n_sampled(c: Candidates, n_samples: int) -> int:
-    """Count the samples to look at: all candidates if they are no more than that."""
-    _close(c)
-    return int(min(n_samples, _sizes(c).n))
-
-
-@inner
 def drawn(c: Candidates, generator: Generator) -> int:
     """Draw a candidate."""
-    _close(c)
-    return int(members(c)[draw_below(generator, _sizes(c).n)])
+    return int(members(c)[draw_below(generator, n_candidates(c))])
 
 
 @inner
-def sampled(c: Candidates, generator: Generator, i: int, n_samples: int) -> int:
-    """Draw the i-th sample with replacement; all candidates in turn if they are no more."""
-    if _sizes(c).n <= n_samples:
-        return int(members(c)[i])
-    return drawn(c, generator)
+def place_of_sample(i: int, n: int, n_samples: int, generator: Generator) -> int:
+    """Return the place of the i-th of `n_samples` samples of n candidates, at most n of them.
+
+    Drawn with replacement; all candidates in turn if they are no more.
+    """
+    return draw_below(generator, n) if n > n_samples else i
 
 
 @inner

@@ -12,7 +12,16 @@ from numpy.typing import NDArray
 from .. import ConfigError
 from ..kernels import inner, view
 from .base import Block, CompiledPolicy, Setting
-from .candidates import NOBODY, follower, hear, make_candidates, n_sampled, named, sampled
+from .candidates import (
+    NOBODY,
+    follower,
+    hear,
+    make_candidates,
+    members,
+    n_candidates,
+    named,
+    place_of_sample,
+)
 from .draws import make_generator
 from .order import EVENT_HIT, EVENT_INSERT, EVENT_VICTIM
 
@@ -36,8 +45,9 @@ def _uses_per_s(block: Record, now_s: float) -> float:
 def _worst(s: State, blocks: NDArray[Any]) -> int:
     """Return the block with the fewest uses per second of a sample."""
     found, least = NOBODY, np.inf
-    for i in range(n_sampled(s.candidates, s.n_samples)):
-        x = sampled(s.candidates, s.generator, i, s.n_samples)
+    n = n_candidates(s.candidates)
+    for i in range(min(n, s.n_samples)):
+        x = int(members(s.candidates)[place_of_sample(i, n, s.n_samples, s.generator)])
         value = _uses_per_s(blocks[x], s.now_s)
         if found == NOBODY or value < least:
             found, least = x, value

@@ -20,8 +20,9 @@ from .candidates import (
     members,
     n_candidates,
     named,
+    place_of_sample,
 )
-from .draws import draw_below, make_generator
+from .draws import make_generator
 from .order import EVENT_EVICT, EVENT_HIT, EVENT_INSERT, EVENT_MISS, EVENT_VICTIM
 
 N_CLASSES = 16
@@ -60,9 +61,18 @@ def _table(address: int) -> NDArray[np.float64]:
 
 
 @inner
+def _steps(n_uses: int, uses_per_age: float) -> int:
+    """Return the age after so many uses, in steps.
+
+    Exact: quotients of such numbers are further from a whole number than a rounding is.
+    """
+    return int(min(float(n_uses) / uses_per_age, N_AGES - 1.0))
+
+
+@inner
 def _age(state: StateAddress, x: int) -> int:
     s = _sizes(state)
-    return int(min((s.n_before - _blocks(state)[x].used) // s.uses_per_age, N_AGES - 1))
+    return _steps(s.n_before - _blocks(state)[x].used, float(s.uses_per_age))
 
 
 @inner
@@ -127,14 +137,11 @@ def _victim(state: StateAddress) -> int:
     # nothing is read again in the loop for fear that a draw changed it
     row, densities, blocks = members(s.candidates), _table(s.densities), _blocks(state)
     n, n_before, uses_per_age = n_candidates(s.candidates), s.n_before, float(s.uses_per_age)
-    is_drawn = n > s.n_samples
-    least_used = np.int64(0)
-    for i in range(min(n, s.n_samples)):
-        x = row[draw_below(s.generator, n) if is_drawn else i]
+    n_samples, generator, least_used = s.n_samples, s.generator, np.int64(0)
+    for i in range(min(n, n_samples)):
+        x = row[place_of_sample(i, n, n_samples, generator)]
         used = blocks[x].used
-        # exact: the quotients of such numbers are further from a whole number than a rounding is
-        age = int(min(float(n_before - used) / uses_per_age, N_AGES - 1.0))
-        density = densities[blocks[x].of_class, age]
+        density = densities[blocks[x].of_class, _steps(n_before - used, uses_per_age)]
         if density < least or (density == least and used < least_used):
             found, least, least_used = int(x), density, used
     return found

@@ -185,55 +185,47 @@ def _note_change(order: Order, heaps: Heaps, queue: int) -> None:
 
 
 @inner
+def _head(order: Order, items: Items, heaps: Heaps, queue: int) -> int:
+    """Return the head of a category queue; -1 if it is empty."""
+    base = (order.first_heap + queue) * order.span
+    if order.firsts == 0:
+        return heap_first(items, heaps, base)
+    known = heaps[base]
+    if known.depth:
+        known.depth = 0
+        known.x = first_of(order.firsts, queue)
+    return int(known.x)
+
+
+@inner
 def _lowest_head(
     order: Order, items: Items, heaps: Heaps, params: NDArray[np.float64], now_s: float
 ) -> int:
     """Return the head of the lowest value of all category queues, and set `order.at_most`."""
+    # the same last use at the same time has the same value as in the call before
     is_later = order.valued_s != now_s
-    if order.lowest_queue >= 0 and not is_later:
-        # mostly what stood above the last victim, and was used together with it
-        known = heaps[(order.first_heap + order.lowest_queue) * order.span]
-        x = first_of(order.firsts, order.lowest_queue)
-        if x >= 0 and items[x].last == known.last:
-            known.depth = 0
-            known.x = x
-            order.at_most = MANY
+    q = order.lowest_queue
+    if q >= 0 and not is_later:
+        x = _head(order, items, heaps, q)
+        if x >= 0 and items[x].last == heaps[(order.first_heap + q) * order.span].last:
+            order.at_most = MANY  # mostly it stood above the last victim
             return x
     best = -1
     best_value = 0.0
     at_most = MANY
-    base, span = order.first_heap * order.span, order.span
     for q in range(order.n_queues):
-        known = heaps[base]
-        is_kept = order.firsts != 0
-        is_known = is_kept and known.depth == 0
-        if is_known:
-            x = int(known.x)
-        elif is_kept:
-            known.depth = 0
-            x = first_of(order.firsts, q)
-            known.x = x
-        else:
-            x = heap_first(items, heaps, base)
+        known = heaps[(order.first_heap + q) * order.span]
+        x = _head(order, items, heaps, q)
         if x < 0:
             known.last = -1
-            base += span
             continue
-        # the same last use at the same time has the same value as in the call before
-        is_new = is_later
-        if not is_known and known.last != items[x].last:
+        if is_later or known.last != items[x].last:
             known.last = items[x].last
-            is_new = True
-            if is_kept:
-                heaps[base + 1].rank = items[x].last_s
-        if is_new:
-            last_s = heaps[base + 1].rank if is_kept else items[x].last_s
             a, b, c = params[q, 0], params[q, 1], params[q, 2]
-            known.rank = _call_value(order.value, (q,), (now_s - last_s, a, b, c))
+            known.rank = _call_value(order.value, (q,), (now_s - items[x].last_s, a, b, c))
             if known.rank != known.rank:
                 order.error = NOT_A_NUMBER
                 order.culprit = x
-        base += span
         value = known.rank
         is_lower = best < 0 or value < best_value
         if is_lower:
@@ -337,12 +329,11 @@ def make_orders(
     """Empty orders of `n_caches` caches with at most `n_items` items each, and their heaps.
 
     One of category queues alone may have them as `firsts`, if it has no two candidates of one last
-    use: then its heaps are an entry 0 with the head in x, and in depth whether it is out of date,
-    and an entry 1 with the time of the head's last use in rank.
+    use: then its heaps have an entry 0 only, with the head in x and whether it is out of date.
     """
     has_heaps = binding.mode not in (LRU_LIST, HOOKED) and not firsts
     n_sampled = min(binding.n_samples or n_items, n_items) if binding.mode == SAMPLED else 0
-    span = n_items + 2 + n_sampled if has_heaps else 2
+    span = n_items + 2 + n_sampled if has_heaps else 1
     heaps = empty_heaps(n_caches * binding.n_queues, span)
     orders = np.zeros(n_caches, ORDER)
     orders["valued_s"] = np.nan

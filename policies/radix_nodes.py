@@ -224,10 +224,9 @@ def hit(tree: Tree, block: Block, priority: float) -> int:
 def insert(tree: Tree, block: Block, priority: float) -> None:
     """Note that a block was cached: below the one cached before it, above it, or on its own.
 
-    A second copy of a block has no node before it is used or offered.
+    `settle` comes first. A second copy of a block has no node before it is used or offered.
     """
     s = _sizes(tree)
-    settle(tree)
     s.gone_above = NONE
     x, n_blocks = block.block_id, int(block.n_blocks)
     piece = _pieces(tree)[x]

@@ -85,12 +85,24 @@ def make_reuse_fit(
     )
 
 
-def no_reuse_fit() -> ReuseFit:
-    """A fit of nothing, for policies without one."""
-    none = np.zeros(0, SEEN)
+def no_reuse_fit(dtype: np.dtype[Any] = SEEN) -> ReuseFit:
+    """A fit of nothing, for policies without one, where segments have a dtype."""
+    none = np.zeros(0, dtype)
     return make_reuse_fit(
         none, 1, refit_s=1.0, window_s=np.inf, min_gap_s=0.0, life_s=1.0, is_shifted=False
     )
+
+
+def fit_over(
+    parent: NDArray[np.int32],
+    n_blocks: NDArray[np.int32],
+    n_categories: int,
+    arguments: dict[str, Any] | None,
+) -> ReuseFit:
+    """An empty fit over a prefix tree with a binding's `fit_arguments`; of nothing without any."""
+    if arguments is None:
+        return no_reuse_fit()
+    return make_reuse_fit(unseen(parent, n_blocks), n_categories, **arguments)
 
 
 @inner

@@ -17,7 +17,7 @@ from .. import PolicyError
 from ..kernels import inner, kernel
 from ..policies.base import Policy, Setting
 from ..policies.order import ITEM, QUEUED, Heaps, Items, add, make_orders, remove, victim
-from ..policies.reuse_fit import ReuseFit, make_reuse_fit, no_reuse_fit, observe, unseen
+from ..policies.reuse_fit import ReuseFit, fit_over, observe
 from ..traces.prefix_tree import PrefixTree
 from .history import first_part_of
 
@@ -56,10 +56,7 @@ def any_block_replay(
     if binding.mode != QUEUED:
         raise PolicyError(f"policy {name}: only a QueuePolicy may take any block")
     orders, heaps = make_orders(binding, n_caches=1, n_items=setting.n_items)
-    fit = no_reuse_fit()
-    if binding.fit_arguments is not None:
-        runs = unseen(tree.parent, tree.n_blocks)
-        fit = make_reuse_fit(runs, len(category_names), **binding.fit_arguments)
+    fit = fit_over(tree.parent, tree.n_blocks, len(category_names), binding.fit_arguments)
     blocks = tree.per_block()
     places = np.full(setting.n_keys, -1, np.int32)
     hits = np.zeros(len(tree.end), np.int32)

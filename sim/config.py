@@ -306,20 +306,19 @@ def check_tiers(config: RunConfig) -> None:
     Raises:
         ConfigError: it is set, and there is no such tier.
     """
-    sizes = ("blocks", "gib")
     tiers: tuple[TierConfig, ...] = (config.peer, config.host, config.disk)
-    present = [tier for tier in tiers if any(getattr(tier, size) for size in sizes)]
-    how = "give --{0}-gib or --{0}-blocks"
-    parts: list[tuple[str, Any]] = [(t.name, t) for t in tiers if t not in present]
-    if not present:
-        parts.append(("link", config.link))
-    for name, part in parts:
+    absent = [tier for tier in tiers if not (tier.blocks or tier.gib)]
+    idle: list[tuple[Any, str, str, str]] = [
+        (tier, tier.name, f"{tier.name} tier", tier.name) for tier in absent
+    ]
+    if len(absent) == len(tiers):
+        idle.append((config.link, "link", "tier below the GPU", "host"))
+    for part, name, what, option in idle:
         for field in dataclasses.fields(part):
             if getattr(part, field.name) != field.default:
-                what = "tier below the GPU" if name == "link" else f"{name} tier"
                 raise ConfigError(
-                    f"{name}.{field.name} is set, but there is no {what}:"
-                    f" {how.format('host' if name == 'link' else name)}"
+                    f"{name}.{field.name} is set, but there is no {what}: give"
+                    f" --{option}-gib or --{option}-blocks"
                 )
 
 

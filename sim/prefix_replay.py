@@ -148,7 +148,7 @@ def replay(
         offsets, users = np.zeros(0, np.int64), np.zeros(0, np.int32)
     rows = lines(n_segments, SEGMENT, make=np.empty)
     lay_out(rows, tree.parent, tree.n_blocks, tree.depth)
-    fit = no_reuse_fit()._replace(segments=rows[:0])
+    fit = no_reuse_fit(SEGMENT)
     if binding.fit_arguments is not None:
         fit = make_reuse_fit(rows, len(category_names), **binding.fit_arguments)
     free = np.empty(n_pieces + 2, np.int32)

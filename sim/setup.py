@@ -14,7 +14,7 @@ from ..policies.base import Binding, Setting
 from ..policies.infinite import Infinite
 from ..policies.lru import Lru
 from ..policies.order import ITEM, LONG_AGO_S, LRU_LIST, make_orders
-from ..policies.reuse_fit import ReuseFit, make_reuse_fit, no_reuse_fit, unseen
+from ..policies.reuse_fit import ReuseFit, fit_over
 from ..traces.prefix_tree import PrefixTree
 from ..traces.schema import Trace
 from .config import ADMISSIONS, EngineConfig
@@ -142,10 +142,7 @@ def prepare(
     binding = Binding(mode=LRU_LIST) if is_list else policy.bind(setting)
 
     def make_fit(binding: Binding) -> ReuseFit:
-        if binding.fit_arguments is None:
-            return no_reuse_fit()
-        segments = unseen(tree.parent, tree.n_blocks)
-        return make_reuse_fit(segments, len(names), **binding.fit_arguments)
+        return fit_over(tree.parent, tree.n_blocks, len(names), binding.fit_arguments)
 
     fit = make_fit(binding)
     n_segments = len(tree.parent)

@@ -280,3 +280,9 @@ def random_case(rng: np.random.Generator, *, n_rows: int) -> Case:
         after_s = rows[-1].arrival_s if rows else 0.0
         rows.append(row_from(numbers, path, after_s=after_s, id_tokens=id_tokens))
     return Case(settings=settings, id_tokens=id_tokens, rows=tuple(rows))
+
+
+def pressed_cases(seed: int, n_cases: int) -> list[Case]:
+    """Random cases of many requests, the same for a seed."""
+    rng = np.random.default_rng([seed, 30])
+    return [random_case(rng, n_rows=int(rng.integers(4, 25))) for _ in range(n_cases)]

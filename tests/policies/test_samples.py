@@ -8,7 +8,14 @@ import pytest
 from kvsim.kernels import inner, kernel
 from kvsim.policies.base import Setting
 from kvsim.policies.block import Block
-from kvsim.policies.candidates import hear, make_candidates, named, sampled
+from kvsim.policies.candidates import (
+    hear,
+    make_candidates,
+    members,
+    n_candidates,
+    named,
+    place_of_sample,
+)
 from kvsim.policies.draws import GOLDEN, draw_below, draw_share, make_generator
 from kvsim.policies.frequency import MOST_COUNTED, count_use, estimate, make_counts
 from kvsim.policies.ghosts import (
@@ -221,10 +228,11 @@ def play_with_candidates(candidates, generator, found) -> None:
     named(candidates, 4)
     tell(candidates, EVENT_REMOVE, 4, 4)
     tell(candidates, EVENT_ADD, 9, 4)
+    n = n_candidates(candidates)
     for i in range(5):
-        found[0, i] = sampled(candidates, generator, i, 5)
+        found[0, i] = members(candidates)[place_of_sample(i, n, 5, generator)]
     for i in range(found.shape[1]):
-        found[1, i] = sampled(candidates, generator, i, 4)
+        found[1, i] = members(candidates)[place_of_sample(i, n, 4, generator)]
 
 
 def test_few_candidates_are_all_looked_at_and_many_drawn_evenly() -> None:

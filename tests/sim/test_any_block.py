@@ -11,7 +11,7 @@ import numpy as np
 import prefix_cache_model
 import pytest
 import scheduler_model as model
-from cases import Case, random_case, run_engine
+from cases import Case, pressed_cases, run_engine
 from replay_cases import NAMES, hits_of, random_accesses, tree_of
 
 from kvsim import PolicyError
@@ -43,6 +43,7 @@ class Pool(model.Pool):
         self.category_of: dict[int, int] = {}
         self.last_s: dict[int, float] = {}
         self.released: dict[int, int] = {}
+        self.n_released = 0
         self.n_orphaned = 0
 
     def touch(self, block: int) -> None:
@@ -58,7 +59,8 @@ class Pool(model.Pool):
         super().release(blocks)
         for block in reversed(blocks):
             if self.ref[block] == 0:
-                self.released[block] = len(self.released) and 1 + max(self.released.values())
+                self.released[block] = self.n_released
+                self.n_released += 1
 
     def value(self, block: int) -> float:
         name = NAMES[self.category_of[block]]
@@ -119,14 +121,9 @@ def modelled(case: Case) -> Instance:
     return instance
 
 
-def pressed_cases(seed: int, n: int) -> list[Case]:
-    rng = np.random.default_rng([seed, 90])
-    return [random_case(rng, n_rows=int(rng.integers(4, 25))) for _ in range(n)]
-
-
 def test_a_timed_run_decides_and_orphans_what_a_plain_model_does(policy: WorkloadAware) -> None:
     n_orphaned = n_evictions = n_with = 0
-    for case in pressed_cases(1, 600):
+    for case in pressed_cases(91, 600):
         found = run_engine(case, policy=policy)
         expected = modelled(case)
         digest = hashlib.sha256("".join(expected.lines).encode()).hexdigest()
@@ -146,7 +143,7 @@ def test_a_timed_run_decides_and_orphans_what_a_plain_model_does(policy: Workloa
 @pytest.mark.parametrize("n_instances", [1, 3])
 def test_with_one_category_it_decides_what_the_lru_list_decides(n_instances: int) -> None:
     policy = WorkloadAware(refit_s=0.5, window_s=4.0, min_gap_s=0.01, leaf_only=False)
-    for case in pressed_cases(2, 200):
+    for case in pressed_cases(92, 200):
         alike = replace(case, rows=tuple(replace(row, category=0) for row in case.rows))
         listed = run_engine(alike, n_instances=n_instances, router="prefix-aware")
         found = run_engine(alike, n_instances=n_instances, router="prefix-aware", policy=policy)
@@ -155,7 +152,7 @@ def test_with_one_category_it_decides_what_the_lru_list_decides(n_instances: int
 
 
 def test_only_what_may_take_any_block_orphans() -> None:
-    for case in pressed_cases(3, 100):
+    for case in pressed_cases(93, 100):
         found = run_engine(case, policy=WorkloadAware(refit_s=0.5))
         assert found.prepared.cluster.pools["orphaned"].sum() == 0
 

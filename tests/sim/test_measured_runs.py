@@ -18,7 +18,8 @@ SHARED = Path(__file__).resolve().parents[3] / "shared"
 TRACE = SHARED / "traces/lmcache-agents/miniswe_blk16_cl100k.jsonl.gz"
 RUNS = SHARED / "measured/vllm-h100"
 needs_runs = pytest.mark.skipif(
-    not (TRACE.exists() and RUNS.exists()), reason="needs the measured runs and their trace"
+    not (TRACE.exists() and RUNS.exists()),
+    reason="needs the measured runs and their trace in ../shared (measured, traces)",
 )
 
 

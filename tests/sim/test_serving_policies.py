@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cases import REJECTED, Case, Row, random_case, run_engine
+from cases import REJECTED, Case, Row, pressed_cases, run_engine
 from scheduler_model import Settings
 
 from kvsim import PolicyError
@@ -64,11 +64,6 @@ class LruByEvents(EvictionPolicy):
 
     def victim(self) -> int:
         return min(self.candidates.values(), key=lambda b: b.last_access).block_id
-
-
-def pressed_cases(seed: int, n_cases: int) -> list[Case]:
-    rng = np.random.default_rng([seed, 30])
-    return [random_case(rng, n_rows=int(rng.integers(4, 25))) for _ in range(n_cases)]
 
 
 def one_kind(case: Case) -> Case:

@@ -64,8 +64,7 @@ def incidence(
     )
     n_lost = gone[np.searchsorted(censored_s[order], times[first], side="left")]
     n_watched = n_events + n_censored - n_lost - (np.cumsum(happened) - happened)
-    with np.errstate(divide="ignore"):
-        left = np.exp(np.cumsum(np.log1p(-happened / n_watched)))
+    left = np.cumprod(1 - happened / n_watched)
     return Incidence(time_s=times[first], share=1 - left, n_weight=n_events + n_censored)
 
 
