@@ -142,6 +142,7 @@ class Arc(CompiledPolicy):
     it is has no candidate, the other one gives up a block.
     """
 
+    keys_may_grow = True
     hears_misses = True
 
     def event_function(self) -> Callable[..., float]:

@@ -215,6 +215,10 @@ class Policy(ABC):
     has_rising_scores: ClassVar[bool] = False
     """Whether of blocks used by the same requests the deeper one never scores lower: then those of
     a run leave one after the other as if they scored alike, and `is_uniform` may stay."""
+    keys_may_grow: ClassVar[bool] = False
+    """Whether a cache-only replay may handle as one run what later requests append to a path and
+    what is above it, from when on no request uses one without the other: they share a key, though
+    what is above was used before. Say True if nothing is counted by key. Of use if `is_uniform`."""
     hears_misses: ClassVar[bool] = False
     """Whether a policy with its own order is told which blocks a request lacks.
 
@@ -293,6 +297,7 @@ class ScorePolicy(Policy):
     block. Equal scores: the longest unused block first, then the deeper one.
     """
 
+    keys_may_grow = True
     compiled: ClassVar[bool] = False
     """Whether `score` is a static method of plain arithmetic, to be compiled."""
 
@@ -320,6 +325,7 @@ class QueuePolicy(Policy):
     A queue is in order of last use. Equal values: the deeper head first, then the longer unused.
     """
 
+    keys_may_grow = True
     compiled: ClassVar[bool] = False
 
     @abstractmethod

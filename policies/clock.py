@@ -80,6 +80,8 @@ class Clock(CompiledPolicy):
     child is evicted, such a block leaves next if it has no uses left by then.
     """
 
+    keys_may_grow = True
+
     n_bits: int = 1
     """Bits that count a block's uses: it gets up to 2**n_bits - 1 more chances."""
 

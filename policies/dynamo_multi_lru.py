@@ -11,49 +11,29 @@ from numpy.typing import NDArray
 from .. import ConfigError
 from ..kernels import view
 from .base import Block, CompiledPolicy, Setting
+from .classes import first_to_go, make_classes, put, take
 from .frequency import MOST_COUNTED, begin, count_use, estimate, make_counts
-from .heaps import MEMBER, empty_heaps, heap_first, heap_push, heap_remove, members_at
-from .order import (
-    EVENT_ADD,
-    EVENT_HIT,
-    EVENT_INSERT,
-    EVENT_MISS,
-    EVENT_REMOVE,
-    EVENT_VICTIM,
-    heaps_at,
-)
+from .order import EVENT_ADD, EVENT_HIT, EVENT_INSERT, EVENT_MISS, EVENT_REMOVE, EVENT_VICTIM
 
 N_LEVELS = 4
 
-STATE = np.dtype(
-    [(n, "i8") for n in ("n_items", "warm_at", "hot_at", "very_hot_at", "items", "heaps", "counts")]
-)
+STATE = np.dtype([(n, "i8") for n in ("warm_at", "hot_at", "very_hot_at", "candidates", "counts")])
 
 
 def _event(event: int, state: int, block: Block) -> float:
     s = view(state, (1,), STATE)[0]
-    items = members_at(s.items, s.n_items)
-    entries = s.n_items + 2
-    heaps = heaps_at(s.heaps, N_LEVELS * entries)
     if event == EVENT_VICTIM:
-        level = 0
-        while heap_first(items, heaps, level * entries) < 0:
-            level += 1
-        return float(heap_first(items, heaps, level * entries))
+        return float(first_to_go(s.candidates))
     if event == EVENT_MISS:
         begin(s.counts, block)
-        return 0.0
-    item = items[block.block_id]
-    if event in (EVENT_INSERT, EVENT_HIT):
+    elif event in (EVENT_INSERT, EVENT_HIT):
         count_use(s.counts, int(block.key), block)
     elif event == EVENT_ADD:
         n = estimate(s.counts, int(block.key))
-        item.mark = int(n >= s.warm_at) + int(n >= s.hot_at) + int(n >= s.very_hot_at)
-        item.last = int(block.last_access)
-        item.depth = int(block.depth)
-        heap_push(items, heaps, item.mark * entries, block.block_id)
+        level = int(n >= s.warm_at) + int(n >= s.hot_at) + int(n >= s.very_hot_at)
+        put(s.candidates, block.block_id, level, int(block.last_access), int(block.depth))
     elif event == EVENT_REMOVE:
-        heap_remove(items, heaps, item.mark * entries, block.block_id)
+        take(s.candidates, block.block_id)
     return 0.0
 
 
@@ -92,15 +72,10 @@ class DynamoMultiLru(CompiledPolicy):
             )
         if not self.halve_at > 0:
             raise ConfigError(f"dynamo-multi-lru: halve_at must be positive, got {self.halve_at}")
-        items = np.zeros(setting.n_items, MEMBER)
-        entries = setting.n_items + 2
-        heaps = empty_heaps(N_LEVELS, entries)
-        setting.keep(items, heaps)
         state = np.zeros(1, STATE)
-        state["n_items"] = setting.n_items
         state["warm_at"], state["hot_at"] = self.warm_at, self.hot_at
         state["very_hot_at"] = self.very_hot_at
-        state["items"], state["heaps"] = items.ctypes.data, heaps.ctypes.data
+        state["candidates"] = make_classes(setting, N_LEVELS, n_places=setting.n_uses)
         halve_at = max(1, int(self.halve_at * setting.capacity_blocks))
         state["counts"] = make_counts(setting, halve_at)
         return state.view(np.int64)

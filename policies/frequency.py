@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..kernels import inner, view
+from ..kernels import inner, view, zeros
 from .base import Setting
 from .block import Block
 
@@ -74,7 +74,7 @@ def count_use(counts: Counts, home: int, block: Block) -> None:
 
 def make_counts(setting: Setting, sample_uses: int) -> Counts:
     """Make counts of 0, halved every `sample_uses`, which live as long as the run."""
-    counts = np.zeros(setting.n_keys, COUNT)
+    counts = zeros(setting.n_keys, COUNT)
     sizes = np.zeros(1, COUNTS)
     sizes["n_keys"], sizes["sample_uses"] = setting.n_keys, max(1, sample_uses)
     sizes["last"] = -1

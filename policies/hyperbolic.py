@@ -80,6 +80,8 @@ class Hyperbolic(CompiledPolicy):
     needs room; only then is the next sample drawn. The time is that of the last use of any block.
     """
 
+    keys_may_grow = True
+
     n_samples: int = 64
     """Candidates drawn, with replacement, at each choice; all of them if they are no more."""
 

@@ -119,6 +119,7 @@ class Lecar(CompiledPolicy):
     lists are cut once a request, before its first eviction.
     """
 
+    keys_may_grow = True
     hears_misses = True
 
     learning_rate: float = 0.45

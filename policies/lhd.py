@@ -176,6 +176,7 @@ class Lhd(CompiledPolicy):
     needs room; no blocks are kept on trial, and none are considered besides the sample.
     """
 
+    keys_may_grow = True
     hears_misses = True
 
     n_samples: int = 64

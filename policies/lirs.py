@@ -201,6 +201,7 @@ class Lirs(CompiledPolicy):
     judged by the uses before its request; ghosts are forgotten when a block is evicted.
     """
 
+    keys_may_grow = True
     hears_misses = True
 
     cold_share: float = 0.01

@@ -152,6 +152,8 @@ class Marconi(Policy):
     the GPU, as if that were the only one.
     """
 
+    keys_may_grow = True
+
     alpha: float = -1.0
     """Weight of the FLOPs; below 0: chosen as described."""
     bootstrap: float = 5.0

@@ -32,6 +32,8 @@ class RandomLeaf(CompiledPolicy):
     room; only then is the next one drawn.
     """
 
+    keys_may_grow = True
+
     def event_function(self) -> Callable[..., float]:
         return _event
 

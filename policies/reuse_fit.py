@@ -22,17 +22,25 @@ N_ROUNDS = 10
 
 
 SEEN = np.dtype(
-    [("seen_s", "f8"), ("parent", "i4"), ("n_blocks", "i4"), ("seen_category", "i4")], align=True
+    [
+        ("seen_s", "f8"),
+        ("parent", "i4"),
+        ("depth", "i4"),
+        ("n_blocks", "i4"),
+        ("seen_category", "i4"),
+    ],
+    align=True,
 )
-"""A segment of the prefix tree, and its last access: time (NaN before the first), category."""
+"""A segment or strand of the prefix tree, and its last access: time (NaN before the first), blocks
+(0 before the first), category."""
 
 
-def unseen(parent: NDArray[np.int32], n_blocks: NDArray[np.int32]) -> NDArray[Any]:
+def unseen(parent: NDArray[np.int32], depth: NDArray[np.int32]) -> NDArray[Any]:
     """Segments of the prefix tree without any access, (n_segments,) of SEEN."""
     segments = np.zeros(len(parent), SEEN)
     segments["seen_s"] = np.nan
     segments["parent"] = parent
-    segments["n_blocks"] = n_blocks
+    segments["depth"] = depth
     return segments
 
 
@@ -95,21 +103,28 @@ def no_reuse_fit(dtype: np.dtype[Any] = SEEN) -> ReuseFit:
 
 def fit_over(
     parent: NDArray[np.int32],
-    n_blocks: NDArray[np.int32],
+    depth: NDArray[np.int32],
     n_categories: int,
     arguments: dict[str, Any] | None,
 ) -> ReuseFit:
     """An empty fit over a prefix tree with a binding's `fit_arguments`; of nothing without any."""
     if arguments is None:
         return no_reuse_fit()
-    return make_reuse_fit(unseen(parent, n_blocks), n_categories, **arguments)
+    return make_reuse_fit(unseen(parent, depth), n_categories, **arguments)
 
 
 @inner
 def observe(
-    fit: ReuseFit, end: int, category: int, now_s: float, params: NDArray[np.float64]
+    fit: ReuseFit,
+    end: int,
+    path_blocks: int,
+    category: int,
+    now_s: float,
+    params: NDArray[np.float64],
 ) -> None:
     """Count the accesses of a request that arrived; refit `params` when a period has passed.
+
+    Its path of `path_blocks` ends in segment or strand `end`, -1 for none.
 
     `params[category]` becomes (rate of the exponential reuse time, reuse probability, share of
     the reuses within a lifespan); a refit at time t uses arrivals before t only.
@@ -126,6 +141,7 @@ def observe(
             fit.clock[0] += fit.clock[1]
     sums = fit.sums[fit.choice[0]]
     s = end
+    below = path_blocks
     while s >= 0:
         segment = fit.segments[s]
         weight = segment.n_blocks
@@ -135,7 +151,9 @@ def observe(
             previous[REUSES] += weight
             previous[GAP_SUM_S] += weight * gap_s
             previous[SHORTEST_GAP_S] = min(previous[SHORTEST_GAP_S], gap_s)
-        sums[category, ACCESSES] += weight
+        segment.n_blocks = below - segment.depth  # what a strand gained was not accessed before
+        sums[category, ACCESSES] += segment.n_blocks
+        below = segment.depth
         segment.seen_s = now_s
         segment.seen_category = category
         s = segment.parent

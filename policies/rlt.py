@@ -111,6 +111,8 @@ class Rlt(CompiledPolicy):
     over, and does not hold up the end of a phase.
     """
 
+    keys_may_grow = True
+
     def event_function(self) -> Callable[..., float]:
         return _event
 

@@ -140,6 +140,8 @@ class S3Fifo(CompiledPolicy):
     request, before its first eviction.
     """
 
+    keys_may_grow = True
+
     small_share: float = 0.1
     """Share of the cache that the small queue aims at."""
     ghost_share: float = 0.9

@@ -47,6 +47,7 @@ class SampledPolicy(Policy):
     request needs room; only then are values compared again.
     """
 
+    keys_may_grow = True
     compiled: ClassVar[bool] = False
     """Whether `value` is a static method of plain arithmetic, to be compiled."""
     needs_queue: ClassVar[bool] = False

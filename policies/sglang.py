@@ -139,6 +139,8 @@ class SglangLru(CompiledPolicy):
     output are one node here.
     """
 
+    keys_may_grow = True
+
     order: ClassVar[int] = LRU
 
     def event_function(self) -> Callable[..., float]:

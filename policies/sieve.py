@@ -83,6 +83,8 @@ class Sieve(CompiledPolicy):
     is evicted, such a block leaves next if it has no mark by then.
     """
 
+    keys_may_grow = True
+
     def event_function(self) -> Callable[..., float]:
         return _event
 

@@ -53,10 +53,12 @@ def _length(s: State, segment: int) -> int:
 
 @inner
 def _sink(s: State, top: int) -> None:
-    """Move what a segment and those below it have too much to the next lower one."""
+    """Move what a segment that gained has too much to the next lower one, and so on down."""
     q = s.queues
     for segment in range(top, 0, -1):
         n_over = n_blocks(q, segment) - _length(s, segment)
+        if n_over <= 0:
+            return
         while n_over > 0:
             x = oldest(q, segment)
             cut(q, x, n_over)
@@ -70,12 +72,13 @@ def _insert(s: State, block: Block) -> None:
     q = s.queues
     n, done = int(block.n_blocks), 0
     for segment in range(s.n_segments):
-        room = _length(s, segment) - n_blocks(q, segment)
-        if room > 0 and done < n:
-            enter(q, block, done, min(room, n - done), segment)
-            done += min(room, n - done)
-    if done < n:
-        enter(q, block, done, n - done, 0)
+        room = min(_length(s, segment) - n_blocks(q, segment), n - done)
+        if room > 0:
+            enter(q, block, done, room, segment)
+            done += room
+            if done == n:
+                return
+    enter(q, block, done, n - done, 0)
 
 
 def _event(event: int, state: int, block: Block) -> float:
@@ -117,6 +120,8 @@ class Slru(CompiledPolicy):
     lowest segment that has a candidate gives up its least recent one. A new block enters the
     lowest segment with room, so that the higher ones are not empty at first.
     """
+
+    keys_may_grow = True
 
     n_segments: int = 4
     """Segments, of equal lengths."""

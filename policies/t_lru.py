@@ -117,6 +117,8 @@ class TLru(CompiledPolicy):
     the GPUs above have worked on. SGLang's, by the nodes of its tree, is `sglang-t-lru`.
     """
 
+    keys_may_grow = True
+
     threshold_tokens: int = THRESHOLD_TOKENS
     """xi: tokens whose prefill still meets the target."""
     next_tokens: int = NEXT_TOKENS

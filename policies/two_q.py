@@ -78,6 +78,8 @@ class TwoQ(CompiledPolicy):
     request, before its first eviction.
     """
 
+    keys_may_grow = True
+
     in_share: float = 0.25
     """Share of the cache that the first queue may keep."""
     ghost_share: float = 0.5

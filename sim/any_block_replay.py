@@ -56,7 +56,7 @@ def any_block_replay(
     if binding.mode != QUEUED:
         raise PolicyError(f"policy {name}: only a QueuePolicy may take any block")
     orders, heaps = make_orders(binding, n_caches=1, n_items=setting.n_items)
-    fit = fit_over(tree.parent, tree.n_blocks, len(category_names), binding.fit_arguments)
+    fit = fit_over(tree.parent, tree.depth, len(category_names), binding.fit_arguments)
     blocks = tree.per_block()
     places = np.full(setting.n_keys, -1, np.int32)
     hits = np.zeros(len(tree.end), np.int32)
@@ -113,7 +113,7 @@ def _replay(
     for t in range(len(end)):
         now_s = arrival_s[t]
         if len(fit.segments) > 0:
-            observe(fit, end_run[t], category[t], now_s, params)
+            observe(fit, end_run[t], path_blocks[t], category[t], now_s, params)
         if end[t] < 0 or path_blocks[t] > capacity:
             continue
         hits[t] = _hits(parent, places, end[t])

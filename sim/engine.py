@@ -300,9 +300,11 @@ def _run(
             return OK, end
         request = requests(c)[r]
         if len(fit.segments) > 0:
-            observe(fit, request.end, request.category, now_s, params(c))
+            observe(fit, request.end, request.n_shared, request.category, now_s, params(c))
         if len(tier_fit.segments) > 0:
-            observe(tier_fit, request.end, request.category, now_s, tier_params(c))
+            observe(
+                tier_fit, request.end, request.n_shared, request.category, now_s, tier_params(c)
+            )
         enqueue(c, choose(c, r, router, keys), r)
         r += 1
 

@@ -40,7 +40,8 @@ from ..policies.order import (
 )
 from ..policies.reuse_fit import ReuseFit, make_reuse_fit, no_reuse_fit, observe
 from ..policies.sampling import note_depth
-from ..traces.prefix_tree import PrefixTree
+from ..traces.prefix_tree import PrefixTree, uses_of
+from ..traces.strands import segments_as_strands, strands
 from .any_block_replay import any_block_replay
 from .history import first_part_of, rehearsal_of
 from .lru_hits import lru_hits
@@ -116,11 +117,13 @@ def replay(
     )
     if not policy.is_uniform:
         tree = tree.per_block()
-    n_segments = len(tree.parent)
+    grows = policy.is_uniform and policy.keys_may_grow
+    parent, depth, end = strands(tree) if grows else segments_as_strands(tree)
+    n_segments = len(parent)
     longest = int(path_blocks[path_blocks <= capacity_blocks].max(initial=0))
     # a request's evictions leave at most a piece a queue in part, and only such a one is split
     n_splits = len(path_blocks) * max(1, len(category_names))
-    most_pieces = min(capacity_blocks + longest, tree.n_keys, n_segments + n_splits)
+    most_pieces = min(capacity_blocks + longest, tree.n_keys, len(tree.parent) + n_splits)
     n_pieces = max(1, most_pieces)
     piece_rows = zeros(n_pieces, PIECE)
     setting = Setting(
@@ -132,7 +135,7 @@ def replay(
         seed=seed,
         first_part=first_part,
         rehearse=rehearse,
-        parent_keys=lambda: tree.parent,
+        parent_keys=lambda: parent,
         block_size=tree.block_size,
         pieces=piece_rows.ctypes.data,
         n_uses=len(path_blocks),
@@ -143,11 +146,11 @@ def replay(
         firsts = make_firsts(setting, binding.n_queues, setting.n_uses)
     orders, heap_rows = make_orders(binding, n_caches=1, n_items=n_pieces, firsts=firsts)
     if policy.needs_future:
-        offsets, users = tree.uses(path_blocks <= capacity_blocks)
+        offsets, users = uses_of(parent, end, path_blocks <= capacity_blocks)
     else:
         offsets, users = np.zeros(0, np.int64), np.zeros(0, np.int32)
     rows = lines(n_segments, SEGMENT, make=np.empty)
-    lay_out(rows, tree.parent, tree.n_blocks, tree.depth)
+    lay_out(rows, parent, depth)
     fit = no_reuse_fit(SEGMENT)
     if binding.fit_arguments is not None:
         fit = make_reuse_fit(rows, len(category_names), **binding.fit_arguments)
@@ -177,7 +180,7 @@ def replay(
     cache = Pointers(CACHE, n_of, arrays)
     hits = np.zeros(len(path_blocks), np.int32)
     now_s = np.ascontiguousarray(arrival_s)
-    _replay(cache.address, fit, tree.end, path_blocks, now_s, category.astype(np.int32), hits)
+    _replay(cache.address, fit, end, path_blocks, now_s, category.astype(np.int32), hits)
     if orders["error"][0]:
         raise binding.failure(name or type(policy).__name__, orders)
     return hits
@@ -201,9 +204,10 @@ def _replay(
         _fetch_ahead(c, end, t)
         now_s = arrival_s[t]
         if has_fit:
-            observe(fit, end[t], category[t], now_s, params(c))
+            observe(fit, end[t], path_blocks[t], category[t], now_s, params(c))
         if end[t] < 0 or path_blocks[t] > sizes(c).capacity:
             continue
+        _grow(c, end[t], path_blocks[t])
         clock = order.clock
         held = _touch(c, end[t], t, now_s, category[t])
         if held >= 0:
@@ -245,6 +249,19 @@ def _fetch_ahead(c: Cache, end: NDArray[np.int32], t: int) -> None:
             s = segments(c)[s].parent if s >= 0 else -1
         if s >= 0:
             prefetch(sizes(c).segments + s * SEGMENT_BYTES)
+
+
+@inner
+def _grow(c: Cache, end: int, path_blocks: int) -> None:
+    """Let the segments of a path be as long as it needs them, if they never were before."""
+    s = end
+    while s >= 0:
+        segment = segments(c)[s]
+        if segment.n_blocks == path_blocks - segment.depth:
+            break
+        segment.n_blocks = path_blocks - segment.depth
+        path_blocks = segment.depth
+        s = segment.parent
 
 
 @inner

@@ -29,8 +29,8 @@ SEGMENT = np.dtype(
     align=True,
 )
 """A segment, which fills a cache line: its place in the tree, its last user and the like, blocks
-cached (a leading part), child segments with any, deepest piece, uses so far. `seen_...` is what a
-fit of reuse times keeps of it.
+used so far (then as many, unless it is a strand and grows), blocks cached (a leading part), child
+segments with any, deepest piece, uses so far. `seen_...` is what a fit of reuse times keeps of it.
 
 A use is noted at the end of the path only, and passed on to the parent when a segment leaves the
 cache: until then the parent is no candidate, and nobody asks.
@@ -89,12 +89,7 @@ uses = _array("uses", "n_uses", np.int32)
 
 
 @kernel
-def lay_out(
-    segments: NDArray[Any],
-    parent: NDArray[np.int32],
-    n_blocks: NDArray[np.int32],
-    depth: NDArray[np.int32],
-) -> None:
+def lay_out(segments: NDArray[Any], parent: NDArray[np.int32], depth: NDArray[np.int32]) -> None:
     """Set up the segments, (n_segments,) of SEGMENT, in one pass: none is cached, or was used."""
     for s in range(len(segments)):
         segment = segments[s]
@@ -102,7 +97,7 @@ def lay_out(
         segment.clock = 0.0
         segment.seen_s = np.nan
         segment.parent = parent[s]
-        segment.n_blocks = n_blocks[s]
+        segment.n_blocks = 0
         segment.depth = depth[s]
         segment.last = -1
         segment.n_cached = 0

@@ -15,7 +15,7 @@ from ..policies.infinite import Infinite
 from ..policies.lru import Lru
 from ..policies.order import ITEM, LONG_AGO_S, LRU_LIST, make_orders
 from ..policies.reuse_fit import ReuseFit, fit_over
-from ..traces.prefix_tree import PrefixTree
+from ..traces.prefix_tree import PrefixTree, uses_of
 from ..traces.schema import Trace
 from .config import ADMISSIONS, EngineConfig
 from .history import first_part_of, parent_keys_of, rehearsal_of
@@ -142,13 +142,13 @@ def prepare(
     binding = Binding(mode=LRU_LIST) if is_list else policy.bind(setting)
 
     def make_fit(binding: Binding) -> ReuseFit:
-        return fit_over(tree.parent, tree.n_blocks, len(names), binding.fit_arguments)
+        return fit_over(tree.parent, tree.depth, len(names), binding.fit_arguments)
 
     fit = make_fit(binding)
     n_segments = len(tree.parent)
     segments = np.arange(n_segments, dtype=np.int32)
     if policy.needs_future or (tiers and tiers.need_future):
-        use_offsets, uses = tree.uses(fits)
+        use_offsets, uses = uses_of(tree.parent, tree.end, fits)
         segment_of = np.repeat(segments, tree.n_blocks)
     else:
         use_offsets, uses = np.zeros(1, np.int64), np.zeros(0, np.int32)

@@ -97,7 +97,7 @@ def fitted(trace: Trace, block_size: int) -> dict[str, dict[str, float]]:
     tree = compile_tree(trace, block_size, partial_blocks=False)
     category, names = categories(trace)
     fit = make_reuse_fit(
-        unseen(tree.parent, tree.n_blocks),
+        unseen(tree.parent, tree.depth),
         len(names),
         refit_s=1e15,
         window_s=np.inf,
@@ -106,7 +106,7 @@ def fitted(trace: Trace, block_size: int) -> dict[str, dict[str, float]]:
         is_shifted=False,
     )
     params = np.zeros((len(names), 3))
-    _observe_all(fit, tree.end, category, trace.arrival_s, params)
+    _observe_all(fit, tree.end, tree.path_blocks, category, trace.arrival_s, params)
     return {
         "a": dict(zip(names, params[:, 0].tolist(), strict=True)),
         "p": dict(zip(names, params[:, 1].tolist(), strict=True)),
@@ -134,10 +134,11 @@ def _tokens(hits: NDArray[np.int32], block_size: int) -> int:
 def _observe_all(
     fit: ReuseFit,
     end: NDArray[np.int32],
+    path_blocks: NDArray[np.int64],
     category: NDArray[np.int32],
     arrival_s: NDArray[np.float64],
     params: NDArray[np.float64],
 ) -> None:
     for r in range(end.size):
-        observe(fit, end[r], category[r], arrival_s[r], params)
-    observe(fit, -1, 0, 1e16, params)  # long after the last: fits, and counts nothing
+        observe(fit, end[r], path_blocks[r], category[r], arrival_s[r], params)
+    observe(fit, -1, 0, 0, 1e16, params)  # long after the last: fits, and counts nothing

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import ConfigError
-from ..traces.prefix_tree import PrefixTree
+from ..traces.prefix_tree import PrefixTree, uses_of
 from .curves import checked_capacity, lru_replay
 from .optimum import optimum_replay
 
@@ -113,7 +113,7 @@ def links(tree: PrefixTree, tiers: list[TierHits]) -> list[Link]:
 
 def _n_uses(tree: PrefixTree) -> NDArray[np.int64]:
     """(n_runs,): requests that use each run."""
-    return np.diff(tree.uses(tree.end >= 0)[0])
+    return np.diff(uses_of(tree.parent, tree.end, tree.end >= 0)[0])
 
 
 def least_distinct(tree: PrefixTree, loads: int) -> int:

@@ -56,18 +56,6 @@ class PrefixTree:
         n = (self.depth.astype(np.int64) + self.n_blocks)[self.end]
         return np.where(self.end >= 0, n, 0)
 
-    def uses(self, is_counted: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-        """List the counted requests that touch each segment, in file order.
-
-        Returns offsets (n_segments + 1,) and rows; segment s has `rows[offsets[s]:offsets[s + 1]]`.
-        """
-        offsets = np.zeros(len(self.parent) + 1, np.int64)
-        _count_uses(self.parent, self.end, is_counted, offsets)
-        np.cumsum(offsets, out=offsets)
-        rows = np.empty(offsets[-1], np.int32)
-        _list_uses(self.parent, self.end, is_counted, offsets[:-1].copy(), rows)
-        return offsets, rows
-
     def head(self, n: int) -> PrefixTree:
         """The tree of the first `n` requests, perhaps cut finer than they alone need."""
         n_segments = int(self.end[:n].max(initial=-1)) + 1
@@ -98,6 +86,21 @@ class PrefixTree:
             depth=depth.astype(np.int32),
             end=end.astype(np.int32),
         )
+
+
+def uses_of(
+    parent: NDArray[np.int32], end: NDArray[np.int32], is_counted: NDArray[np.bool_]
+) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """List the counted requests that touch each segment of a tree, in file order.
+
+    Returns offsets (n_segments + 1,) and rows; segment s has `rows[offsets[s]:offsets[s + 1]]`.
+    """
+    offsets = np.zeros(len(parent) + 1, np.int64)
+    _count_uses(parent, end, is_counted, offsets)
+    np.cumsum(offsets, out=offsets)
+    rows = np.empty(offsets[-1], np.int32)
+    _list_uses(parent, end, is_counted, offsets[:-1].copy(), rows)
+    return offsets, rows
 
 
 def compile_tree(trace: Trace, block_size: int, *, partial_blocks: bool) -> PrefixTree:

@@ -73,6 +73,23 @@ def setting_of(accesses: list[model.Access]) -> Setting:
     return replace(SETTING, first_part=first_part_of(tree_of(accesses), arrival_s, category))
 
 
+def conversations(rng: np.random.Generator, n: int) -> list[model.Access]:
+    """Requests of conversations that take turns: each repeats what was said, and says more.
+
+    Some begin alike, some are asked again what they were asked before, and some part in two.
+    """
+    paths = [tuple(int(x) for x in rng.integers(0, 2, 6)) for _ in range(12)]
+    found = []
+    for t in range(n):
+        i = int(rng.integers(len(paths)))
+        if rng.random() < 0.8:
+            paths[i] += tuple(rng.integers(0, 9, rng.integers(1, 5)).tolist())
+        if rng.random() < 0.05 or len(paths[i]) > 40:
+            paths[rng.integers(len(paths))] = paths[i][: rng.integers(3, 7)]
+        found.append(model.Access(paths[i], float(t // 2), i % len(NAMES)))
+    return found
+
+
 def random_accesses(rng: np.random.Generator) -> tuple[list[model.Access], int]:
     """Paths with shared leading runs, at times whose sums are exact; and a capacity."""
     n = int(rng.integers(1, 60))

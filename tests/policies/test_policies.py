@@ -19,7 +19,14 @@ import research_models
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from marking_model import RltByEvents
-from replay_cases import NAMES, hits_of, random_accesses, setting_of, tree_of
+from replay_cases import (
+    NAMES,
+    conversations,
+    hits_of,
+    random_accesses,
+    setting_of,
+    tree_of,
+)
 
 from kvsim import ConfigError, KvsimError, PolicyError
 from kvsim.kernels import kernel
@@ -58,6 +65,7 @@ from kvsim.policies.two_q import TwoQ
 from kvsim.policies.w_tinylfu import WTinyLfu
 from kvsim.policies.workload_aware import WorkloadAware
 from kvsim.sim.prefix_replay import replay
+from kvsim.traces.strands import strands
 
 VARIANTS = (
     "workload-aware,refit_s=4,window_s=12",
@@ -300,6 +308,22 @@ def test_run_by_run_hits_what_block_by_block_hits(name: str) -> None:
             assert hits_of(policy, accesses, capacity) == by_runs, (accesses, capacity)
 
 
+@pytest.mark.parametrize("name", [name for name in (*EVERY, *BY_RUNS) if name != "lru"])
+@pytest.mark.parametrize("capacity", [60, 120])
+def test_what_conversations_append_may_be_one_run_with_what_is_above(
+    name: str, capacity: int
+) -> None:
+    policy = make_policy(name)
+    accesses = conversations(np.random.default_rng(21), 400)
+    found = hits_of(policy, accesses, capacity)
+    tree = tree_of(accesses)
+    assert len(strands(tree).parent) < len(tree.parent) / 2
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(policy), "keys_may_grow", False)
+        assert hits_of(policy, accesses, capacity) == found
+    assert 0.1 < sum(found) / sum(len(a.path) for a in accesses) < 1
+
+
 def test_lhd_learns_what_its_plain_model_learns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kvsim.policies.lhd.LEAST_REFIT_USES", 16)
     policy = Lhd(refit_caches=0.0)
@@ -436,9 +460,9 @@ def test_the_lower_value_leaves_on_either_side_of_the_crossover(
 
 
 @kernel
-def see(fit, end, category, now_s, params) -> None:
+def see(fit, end, path_blocks, category, now_s, params) -> None:
     """Call compiled code that has no entry from Python."""
-    observe(fit, end, category, now_s, params)
+    observe(fit, end, path_blocks, category, now_s, params)
 
 
 @pytest.mark.parametrize("fit_kind", ["mle", "shifted", "censored"])
@@ -450,7 +474,7 @@ def test_the_fit_by_segments_is_the_fit_block_by_block(window_s: float, fit_kind
         accesses, _ = random_accesses(rng)
         tree = tree_of(accesses)
         fit = make_reuse_fit(
-            unseen(tree.parent, tree.n_blocks),
+            unseen(tree.parent, tree.depth),
             len(NAMES),
             refit_s=2.0,
             window_s=window_s,
@@ -470,7 +494,7 @@ def test_the_fit_by_segments_is_the_fit_block_by_block(window_s: float, fit_kind
         )
         expected = params.tolist()
         for t, access in enumerate(accesses):
-            see(fit, int(tree.end[t]), access.category, access.now_s, params)
+            see(fit, int(tree.end[t]), len(access.path), access.category, access.now_s, params)
             profiler.arrive(access, expected)
             np.testing.assert_allclose(params, expected, rtol=1e-12)
             n_refits += params[0, 0] != 7.0
