@@ -122,6 +122,8 @@ class Binding:
     is_stamped_on_hit: bool = False
     """Whether, in a timed run, only a hit counts as a use of a block: one cached anew keeps the
     time of what was in its memory before, long ago if nothing was ever hit there."""
+    has_rising_scores: bool = False
+    """See `Policy.has_rising_scores`."""
     drops_whole: bool = False
     """Whether what goes on leaving after a victim leaves at once, needed or not (see `order.rest`).
     Of a policy with its own order only."""
@@ -153,6 +155,7 @@ class Binding:
         orders["is_retagged"] = self.is_retagged
         orders["is_stamped_on_release"] = self.is_stamped_on_release
         orders["is_stamped_on_hit"] = self.is_stamped_on_hit
+        orders["has_rising_scores"] = self.has_rising_scores
         orders["drops_whole"] = self.drops_whole
         orders["hears_misses"] = self.hears_misses
         orders["hears_hits"] = self.hears_hits
@@ -308,7 +311,7 @@ class ScorePolicy(Policy):
     def bind(self, setting: Setting) -> Binding:
         from .order import N_FEATURES, SCORED
 
-        binding = Binding(mode=SCORED)
+        binding = Binding(mode=SCORED, has_rising_scores=self.has_rising_scores)
         if self.compiled:
             binding.score = compiled_score(type(self))
         else:

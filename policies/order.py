@@ -33,7 +33,7 @@ from .records import (
     items_at,
     numbers_at,
 )
-from .sampling import join, leave, lowest
+from .sampling import join, leave, lowest, note_depth
 
 if TYPE_CHECKING:
     from .base import Binding
@@ -174,6 +174,17 @@ def remove(order: Order, items: Items, heaps: Heaps, x: int) -> None:
         _note_change(order, heaps, items[x].category)
     else:
         heap_remove(items, heaps, _base(order, items, x), x)
+
+
+@inner
+def shorten(order: Order, items: Items, heaps: Heaps, x: int, n_blocks: int) -> None:
+    """Candidate `x`, a run, has lost its deepest blocks, and stays one."""
+    items[x].depth -= n_blocks
+    if order.mode == SAMPLED:
+        note_depth(order, items, heaps, x)
+    elif order.mode == SCORED and order.has_rising_scores:
+        remove(order, items, heaps, x)
+        add(order, items, heaps, x)
 
 
 @inner

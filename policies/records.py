@@ -55,6 +55,7 @@ ORDER = np.dtype(
         ("is_stamped_on_hit", "i8"),
         ("takes_any", "i8"),
         ("drops_whole", "i8"),
+        ("has_rising_scores", "i8"),
         ("at_most", "i8"),
         ("hears_misses", "i8"),
         ("hears_hits", "i8"),

@@ -29,17 +29,15 @@ from ..policies.order import (
     ORDER,
     PIECE,
     QUEUED,
-    SAMPLED,
-    SCORED,
     add,
     make_orders,
     notify_of_run,
     remove,
     rest,
+    shorten,
     victim,
 )
 from ..policies.reuse_fit import ReuseFit, make_reuse_fit, no_reuse_fit, observe
-from ..policies.sampling import note_depth
 from ..traces.prefix_tree import PrefixTree, uses_of
 from ..traces.strands import segments_as_strands, strands
 from .any_block_replay import any_block_replay
@@ -164,7 +162,6 @@ def replay(
         "n_queues": binding.n_queues,
         "n_params": binding.params.shape[1],
         "n_uses": len(users),
-        "has_rising_scores": policy.has_rising_scores,
     }
     arrays = {
         "segments": rows,
@@ -429,17 +426,12 @@ def _evict(c: Cache, x: int, at_most: int, held: int) -> int:
     n = min(at_most, order.at_most, segment.n_cached - piece.start)
     segment.n_cached -= n
     is_gone = segment.n_cached == piece.start
+    if is_gone:
+        remove(order, items(c), heaps(c), x)
     if order.mode == HOOKED:
-        if is_gone:
-            remove(order, items(c), heaps(c), x)
         notify_of_run(order, items(c), x, EVENT_EVICT, n)
     if not is_gone:
-        items(c)[x].depth -= n
-        if order.mode == SAMPLED:
-            note_depth(order, items(c), heaps(c), x)
-        if order.mode == SCORED and sizes(c).has_rising_scores:
-            remove(order, items(c), heaps(c), x)
-            add(order, items(c), heaps(c), x)
+        shorten(order, items(c), heaps(c), x, n)
         return n
     segment.top = piece.above
     free_pieces(c)[free_pieces(c)[-2]] = x
@@ -461,8 +453,6 @@ def _evict(c: Cache, x: int, at_most: int, held: int) -> int:
             if parent.n_children == 0 and up != held:
                 offered = up
         segment.uses = 0
-    if order.mode != HOOKED:
-        remove(order, items(c), heaps(c), x)
     if offered >= 0:
         _offer(c, offered)
     return n

@@ -44,7 +44,6 @@ SIZES = (
     "n_queues",
     "n_params",
     "n_uses",
-    "has_rising_scores",
 )
 ARRAYS = (
     "segments",
