@@ -3,8 +3,10 @@
 Each request is looked up, placed at once and released, in file order, at its arrival time; its
 blocks are pinned while it is placed. Blocks that are used by the same requests share one
 history, so a segment of the prefix tree is handled as a whole; what a segment loses from its
-deep end and regains later has a younger history, and is kept as a *piece* of its own. Policies
-whose state differs from block to block run on the tree of single blocks, by the same code.
+deep end and regains later has a younger history, and is kept as a *piece* of its own. A strand,
+segments that became one, is handled as a segment that grows, unless the policy tells its parts
+apart. Policies whose state differs from block to block run on the tree of single blocks, by the
+same code.
 """
 
 from __future__ import annotations

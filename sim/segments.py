@@ -28,9 +28,9 @@ SEGMENT = np.dtype(
     ],
     align=True,
 )
-"""A segment, which fills a cache line: its place in the tree, its last user and the like, blocks
-used so far (then as many, unless it is a strand and grows), blocks cached (a leading part), child
-segments with any, deepest piece, uses so far. `seen_...` is what a fit of reuse times keeps of it.
+"""A segment or strand, which fills a cache line: its place in the tree, its last user and the like,
+blocks as of its last use (0 before the first), blocks cached (a leading part), child segments with
+any, deepest piece, uses so far. `seen_...` is what a fit of reuse times keeps of it.
 
 A use is noted at the end of the path only, and passed on to the parent when a segment leaves the
 cache: until then the parent is no candidate, and nobody asks.
