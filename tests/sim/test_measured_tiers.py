@@ -2,50 +2,27 @@
 
 from __future__ import annotations
 
-import csv
-import gzip
-import json
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import scheduler_model as model
 import tier_model
+from measured_runs import BLOCK_TOKENS, N_GPU_BLOCKS, column, replayed, rows_of, workload
 from numpy.typing import NDArray
 
 from kvsim.calibration import gpu_profile
 from kvsim.calibration.gpu_profile import load_profile
-from kvsim.sim.config import EngineConfig, HostConfig, RunConfig
-from kvsim.studies.replay import run_replay
-from kvsim.traces.compiled import load_compiled
 
-DATA = Path(__file__).resolve().parents[1] / "data/vllm-tiers"
 BLOCK_BYTES = 2 << 20
 PROFILES = Path(gpu_profile.__file__).parent / "profiles"
-N_GPU_BLOCKS = 6000
 HOST_GIB = 30
 ADDED_LATER_S = 2e-6
 """Between the moment at which a request was noted as added and the next step; rounding."""
 IDLE_S = 4e-3
 """No step follows another one that late unless there was nothing to do."""
-
-
-def rows_of(name: str) -> list[dict[str, str]]:
-    path = DATA / name
-    with gzip.open(path, "rt") if path.suffix == ".gz" else path.open() as lines:
-        return list(csv.DictReader(lines))
-
-
-def column(rows: list[dict[str, str]], name: str) -> NDArray[np.float64]:
-    return np.array([float(row[name]) for row in rows])
-
-
-def workload() -> list[dict[str, Any]]:
-    with gzip.open(DATA / "workload.jsonl.gz", "rt") as lines:
-        return [json.loads(line) for line in lines]
 
 
 def measured_link() -> tier_model.LinkSettings:
@@ -103,7 +80,7 @@ def run_plain_model(
     Step times are by a formula, or by when each step ends.
     """
     settings = model.Settings(
-        block_size=16,
+        block_size=BLOCK_TOKENS,
         n_blocks=N_GPU_BLOCKS,
         max_num_seqs=256,
         max_num_batched_tokens=8192,
@@ -129,8 +106,8 @@ def run_plain_model(
             input_tokens=asked["input_tokens"],
             output_tokens=asked["output_tokens"],
             ids=tuple(asked["hash_ids"]),
-            id_tokens=16,
-            covered_tokens=min(asked["input_tokens"], 16 * len(asked["hash_ids"])),
+            id_tokens=BLOCK_TOKENS,
+            covered_tokens=min(asked["input_tokens"], BLOCK_TOKENS * len(asked["hash_ids"])),
         )
         for row, (seen, asked) in enumerate(zip(rows_of("requests.csv"), workload(), strict=True))
     ]
@@ -162,26 +139,6 @@ def test_with_measured_step_times_every_tier_hits_what_it_hit_in_vllm() -> None:
     assert np.quantile(ttft_s, 0.99) == pytest.approx(np.quantile(measured_s, 0.99), rel=0.1)
 
 
-def replayed(tmp_path: Path, **settings: Any) -> NDArray[Any]:
-    """The requests of the workload, replayed by kvsim."""
-    path = tmp_path / "workload.jsonl"
-    with path.open("w") as out:
-        for seen, asked in zip(rows_of("requests.csv"), workload(), strict=True):
-            line = {
-                "timestamp": float(seen["added_s"]) * 1000,
-                "input_length": asked["input_tokens"],
-                "output_length": asked["output_tokens"],
-                "hash_ids": asked["hash_ids"],
-            }
-            out.write(json.dumps(line) + "\n")
-    config = RunConfig(
-        engine=EngineConfig(block_size=16, gpu_blocks=N_GPU_BLOCKS),
-        host=HostConfig(gib=HOST_GIB),
-        **settings,
-    )
-    return run_replay(load_compiled([path], block_size=16, trace_block_size=16), config).requests
-
-
 def test_the_engine_does_on_this_workload_what_the_plain_model_does(tmp_path: Path) -> None:
     profile = tmp_path / "fast_link.toml"
     text = (PROFILES / "h100-llama-3.1-8b.toml").read_text()
@@ -190,7 +147,11 @@ def test_the_engine_does_on_this_workload_what_the_plain_model_does(tmp_path: Pa
     profile.write_text(text)
     latency = (0.0076, 2.1e-5, 9.2e-5, 4.4e-8)
     found = replayed(
-        tmp_path, profile=str(profile), latency_affine=",".join(str(x) for x in latency)
+        rows_of("requests.csv"),
+        tmp_path,
+        host_gib=HOST_GIB,
+        profile=str(profile),
+        latency_affine=",".join(str(x) for x in latency),
     )
     block_s = BLOCK_BYTES / 30e9
     start_s = load_profile(profile).link.start_s
@@ -204,10 +165,9 @@ def test_the_engine_does_on_this_workload_what_the_plain_model_does(tmp_path: Pa
 
 def test_the_profile_alone_tells_what_every_tier_hits(tmp_path: Path) -> None:
     seen = rows_of("requests.csv")
-    found = replayed(tmp_path)
+    found = replayed(seen, tmp_path, host_gib=HOST_GIB)
     total, host = int(found["cached_tokens"].sum()), int(found["host_tokens"].sum())
     assert total == pytest.approx(column(seen, "cached_tokens").sum(), rel=0.001)
     assert total - host == pytest.approx(column(seen, "gpu_tokens").sum(), rel=0.01)
-    assert host == pytest.approx(
-        column(seen, "host_tokens").sum(), rel=0.05
-    )  # 2.5 % from run to run
+    # from run to run vLLM itself differs by 2.5 %
+    assert host == pytest.approx(column(seen, "host_tokens").sum(), rel=0.05)
