@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from kvsim.traces.block_size import infer_block_size
 from kvsim.traces.formats import read_trace
 
-SHARED = Path(__file__).resolve().parents[2] / "../shared"
+TESTS = Path(__file__).resolve().parents[1]
+SHARED = TESTS.parents[1] / "shared"
+RECORDED = TESTS / "data/vllm-oracle"
 
 
 @pytest.mark.parametrize(
@@ -56,11 +58,14 @@ def test_the_size_chosen_explains_every_row(tokens: list[int], size: int, up: bo
     [
         ("traces/mooncake/conversation_trace.jsonl.gz", 512),
         ("traces/lmcache-agents/miniswe_blk16_cl100k.jsonl.gz", 16),
-        ("vllm-oracle/v1_same_step.jsonl", 4),
-        ("vllm-oracle/v2_preempt.jsonl", 4),
     ],
 )
 def test_the_sizes_of_real_traces_are_found(path: str, size: int) -> None:
     if not (SHARED / path).exists():
         pytest.skip(f"needs ../shared/{path}")
     assert read_trace(SHARED / path).block_size == size
+
+
+@pytest.mark.parametrize("name", ["v1_same_step.jsonl", "v2_preempt.jsonl"])
+def test_the_sizes_of_recorded_traces_are_found(name: str) -> None:
+    assert read_trace(RECORDED / name).block_size == 4
